@@ -1,0 +1,1 @@
+"""A daily machine-learning pipeline as Dagster data assets."""
