@@ -1,1 +1,3 @@
 """A daily machine-learning pipeline as Dagster data assets."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,85 @@
+"""How a day's raw data come to be: ``generate`` emulates them, ``register`` accepts what somebody delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.errors import DataError, SettingsError
+from mlops_assets.steps.declaration import Outcome
+from mlops_assets.store.layout import DATA, TARGET
+
+if TYPE_CHECKING:
+    from mlops_assets.steps.parameters import Parameters
+
+
+def generate(_inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
+    """Emulate the data of a day: a pure function of source, seed, rows and date.
+
+    Raises:
+        SettingsError: The source cannot give this day.
+    """
+    from mlops_assets.steps.generate import generate_day
+    from mlops_assets.steps.rows import class_balance
+
+    try:
+        day = generate_day(params.source, ds, seed=params.seed, rows=params.rows_per_day, start_date=params.start_date)
+    except ValueError as error:
+        raise SettingsError(f"raw_data of {ds} cannot be generated: {error}") from error
+    balance = class_balance(day.target[day.target.column_names[-1]])
+    return Outcome({DATA: day.data, TARGET: day.target}, {"source": params.source, "class_balance": balance})
+
+
+def register(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
+    """Accept the files that somebody delivered for a day; they stay as they are.
+
+    Raises:
+        DataError: ``data.csv`` is missing, or data and target cannot belong together.
+    """
+    data, target = inputs[DATA], inputs[TARGET]
+    if target is not None:
+        target_name(list(target.info.columns), params, ds)
+        by_id = params.id_column in data.info.columns and params.id_column in target.info.columns
+        if not by_id and data.info.rows != target.info.rows:
+            raise lengths_differ(data.info.rows, target.info.rows, params, ds)
+    scans = {DATA: data, TARGET: target}
+    warnings = [
+        f"{name} does not end with a line break: it may have been cut off in its last value"
+        for name, scan in scans.items()
+        if scan is not None and not scan.ends_with_newline
+    ]
+    metadata: dict[str, Any] = {
+        "missing_share": {name: round(n / data.info.rows, 6) for name, n in data.missing.items() if n},
+        "has_target": target is not None,
+    }
+    if warnings:
+        metadata["warnings"] = warnings
+    return Outcome({name: scan for name, scan in scans.items() if scan is not None}, metadata)
+
+
+def target_name(columns: list[str], params: Parameters, ds: str) -> str:
+    """Which column of ``target.csv`` holds the target.
+
+    Raises:
+        DataError: It cannot be told.
+    """
+    names = [name for name in columns if name != params.id_column]
+    if params.target_column in names:
+        return params.target_column
+    if len(names) == 1:
+        return names[0]
+    raise DataError(
+        f"raw/{ds}/{TARGET} has the columns {', '.join(columns)}: expected one column with the target, called"
+        f" {params.target_column!r} or alone beside the id {params.id_column!r}. Set MLOPS_TARGET_COLUMN or"
+        " MLOPS_ID_COLUMN."
+    )
+
+
+def lengths_differ(rows: int, targets: int, params: Parameters, ds: str) -> DataError:
+    """The error for data and target that cannot be matched by position."""
+    longer = TARGET if targets > rows else DATA
+    return DataError(
+        f"raw/{ds}/{DATA} has {rows:,} rows and raw/{ds}/{TARGET} has {targets:,}: {longer} goes on after row"
+        f" {min(rows, targets):,} and, without a column {params.id_column!r} in both, they are matched by position."
+        " Deliver both again, or give both the id column and set MLOPS_ID_COLUMN."
+    )

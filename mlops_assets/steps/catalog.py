@@ -1,0 +1,93 @@
+"""All steps and what each reads and writes: the one place that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from mlops_assets.steps.declaration import File, Kind, Step
+from mlops_assets.store import layout
+
+
+def _function(module: str, name: str) -> Callable[[], Any]:
+    """A step's function, imported at first use: only training and prediction import scikit-learn."""
+    return lambda: getattr(import_module(f"mlops_assets.steps.{module}"), name)
+
+
+_RAW_DATA = File("raw_data", layout.DATA)
+_RAW_TARGET = File("raw_data", layout.TARGET)
+_TRAIN_DATA = File("processed", layout.TRAIN_DATA)
+_TRAIN = File("split", layout.TRAIN)
+_VAL = File("split", layout.VAL)
+_MODEL = File("model", layout.MODEL, Kind.MODEL)
+
+GENERATE = Step(
+    name="generate",
+    asset="raw_data",
+    function=_function("arrival", "generate"),
+    inputs=(),
+    outputs=(File("raw_data", layout.DATA), File("raw_data", layout.TARGET)),
+)
+REGISTER = Step(
+    name="register",
+    asset="raw_data",
+    function=_function("arrival", "register"),
+    inputs=(
+        File("raw_data", layout.DATA, Kind.DELIVERED),
+        File("raw_data", layout.TARGET, Kind.DELIVERED),
+    ),
+    outputs=(
+        File("raw_data", layout.DATA, Kind.DELIVERED),
+        File("raw_data", layout.TARGET, Kind.DELIVERED),
+    ),
+)
+PROCESS = Step(
+    name="process",
+    asset="processed",
+    function=_function("process", "process"),
+    inputs=(_RAW_DATA, _RAW_TARGET),
+    outputs=(_TRAIN_DATA,),
+)
+SPLIT = Step(
+    name="split",
+    asset="split",
+    function=_function("split", "split"),
+    inputs=(_TRAIN_DATA,),
+    outputs=(_TRAIN, _VAL),
+)
+TRAIN = Step(
+    name="train",
+    asset="model",
+    function=_function("train", "train"),
+    inputs=(File("split", layout.TRAIN, window=True),),
+    outputs=(_MODEL,),
+)
+EVALUATE = Step(
+    name="evaluate",
+    asset="metrics",
+    function=_function("evaluate", "evaluate"),
+    inputs=(_VAL, _MODEL),
+    outputs=(File("metrics", layout.METRICS, Kind.JSON),),
+)
+PREDICT = Step(
+    name="predict",
+    asset="predictions",
+    function=_function("predict", "predict"),
+    inputs=(File("raw_data", layout.DATA, Kind.STREAM),),
+    outputs=(File("predictions", layout.PREDICTIONS, Kind.STREAM),),
+    uses_production_model=True,
+)
+
+STEPS = {step.name: step for step in (GENERATE, REGISTER, PROCESS, SPLIT, TRAIN, EVALUATE, PREDICT)}
+"""The steps that make a partition, by name."""
+
+PROMOTE = "promote"
+"""The step that makes no partition: the gate over the registry (see :mod:`mlops_assets.steps.promotion`)."""
+
+
+def step_of_asset(asset: str, source: str) -> Step:
+    """The step that makes an asset's partitions under this ``source`` of raw data."""
+    if asset == "raw_data":
+        return REGISTER if source == "files" else GENERATE
+    return next(step for step in STEPS.values() if step.asset == asset)

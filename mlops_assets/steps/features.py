@@ -1,0 +1,217 @@
+"""From a table to what a model learns from: the frame it is given and the preprocessing that it carries inside.
+
+:func:`model_frame` only changes representation (types, missing values) and knows nothing of other rows. All that is
+learned from data is a fitted stage of the pipeline that :func:`build_pipeline` declares, so training and prediction
+cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlops_assets.errors import DataError
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+DOUBLE, STRING, DATETIME = "double", "string", "datetime"
+"""The kinds of features, called as in MLflow's signatures."""
+
+MAX_ONE_HOT = 12
+"""A string column with more distinct values than this is encoded by target means instead of one column a value."""
+
+_DATE_PARTS = ("days", "month", "day", "weekday", "hour")
+_SECONDS_PER_DAY = 86_400
+_NAMES_SHOWN = 10
+
+
+def feature_kinds(schema: pa.Schema, *, without: tuple[str, ...]) -> dict[str, str]:
+    """The kind of each feature, in the table's order."""
+    return {field.name: _kind(field.type) for field in schema if field.name not in without}
+
+
+def model_frame(table: pa.Table, kinds: Mapping[str, str], source: str, *, rows_before: int = 0) -> pd.DataFrame:
+    """The features as a model gets them.
+
+    Args:
+        table: n rows; further columns are ignored.
+        kinds: Feature -> kind; the frame has these columns in this order.
+        source: What to call the data in messages.
+        rows_before: Rows of ``source`` that come before these.
+
+    Returns:
+        Shape (n, features). Numbers and booleans are float64 with NaN for missing and infinite values, dates
+        datetime64 with NaT, strings are ``str`` with ``""`` for missing.
+
+    Raises:
+        DataError: A column is missing, or holds what is not of its kind.
+    """
+    if missing := [name for name in kinds if name not in table.column_names]:
+        raise DataError(
+            f"{source} lacks {_listed(missing)}, which the model was trained on. Deliver the file with all its columns,"
+            " or train a model without them (MLOPS_DROP_COLUMNS)."
+        )
+    columns = {name: _representation(table[name], kind, name, source, rows_before) for name, kind in kinds.items()}
+    return pd.DataFrame(columns, copy=False)
+
+
+def date_parts(frame: pd.DataFrame) -> Any:
+    """Dates as numbers: days since 1970, month, day of month, weekday (Monday is 0) and hour with fraction.
+
+    Args:
+        frame: Shape (n, d), datetime64.
+
+    Returns:
+        Shape (n, 5 d), float64, NaN where the date is missing; the five parts of the first column come first.
+    """
+    parts = []
+    for name in frame.columns:
+        dates = pd.to_datetime(frame[name])
+        seconds = dates.to_numpy().astype("datetime64[s]").astype(np.int64)
+        days = np.floor_divide(seconds, _SECONDS_PER_DAY)
+        hour = (seconds - days * _SECONDS_PER_DAY) / 3600
+        fields = [days, dates.dt.month, dates.dt.day, dates.dt.weekday, hour]
+        missing = dates.isna().to_numpy()
+        parts += [np.where(missing, np.nan, np.asarray(one, dtype=np.float64)) for one in fields]
+    return np.column_stack(parts)
+
+
+def date_part_names(_transformer: object, names: Any) -> Any:
+    """Names of what :func:`date_parts` gives (scikit-learn's ``feature_names_out`` protocol)."""
+    return np.array([f"{name}_{part}" for name in names for part in _DATE_PARTS], dtype=object)
+
+
+def build_pipeline(
+    frame: pd.DataFrame, kinds: Mapping[str, str], *, estimator: str, imputation: str, seed: int
+) -> Pipeline:
+    """An unfitted pipeline for these features.
+
+    Args:
+        frame: The training features, to tell low from high cardinality.
+        kinds: Feature -> kind.
+        estimator: ``hist_gradient_boosting``, ``random_forest`` or ``logistic_regression``.
+        imputation: ``mean``, ``median`` or ``most_frequent``.
+        seed: Of everything random in the pipeline.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+    def impute() -> SimpleImputer:
+        return SimpleImputer(strategy=imputation, keep_empty_features=True)
+
+    strings = [name for name, kind in kinds.items() if kind == STRING]
+    low = [name for name in strings if frame[name].nunique() <= MAX_ONE_HOT]
+    dates = Pipeline(
+        [
+            ("parts", FunctionTransformer(date_parts, feature_names_out=date_part_names)),
+            ("impute", impute()),
+        ]
+    )
+    groups = [
+        ("numbers", impute(), [name for name, kind in kinds.items() if kind == DOUBLE]),
+        ("dates", dates, [name for name, kind in kinds.items() if kind == DATETIME]),
+        ("low_cardinality", OneHotEncoder(handle_unknown="ignore", sparse_output=False), low),
+        ("high_cardinality", _target_encoder(seed), [name for name in strings if name not in low]),
+    ]
+    # An empty group is left out: its unfitted encoder would be part of the model for nothing.
+    stages: list[tuple[str, Any]] = [("features", ColumnTransformer([group for group in groups if group[2]]))]
+    if estimator == "logistic_regression":
+        stages.append(("scale", StandardScaler()))
+    return Pipeline([*stages, ("estimator", _estimator(estimator, seed))])
+
+
+def kinds_of(pipeline: Pipeline) -> dict[str, str]:
+    """The features that a fitted pipeline was trained on, in their order."""
+    kind_of_group = {"numbers": DOUBLE, "dates": DATETIME, "low_cardinality": STRING, "high_cardinality": STRING}
+    transformer = pipeline.named_steps["features"]
+    kinds = {
+        name: kind_of_group[group]
+        for group, _, names in transformer.transformers_
+        if group in kind_of_group
+        for name in names
+    }
+    return {str(name): kinds[name] for name in transformer.feature_names_in_}
+
+
+def _target_encoder(seed: int) -> Any:
+    import sklearn
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.preprocessing import TargetEncoder
+
+    if tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 9):
+        return TargetEncoder(random_state=seed)
+    return TargetEncoder(cv=StratifiedKFold(n_splits=5, shuffle=True, random_state=seed))
+
+
+def _estimator(name: str, seed: int) -> Any:
+    if name == "hist_gradient_boosting":
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        # Early stopping would hold out rows of its own and fail on a class of one row.
+        return HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+    if name == "random_forest":
+        from sklearn.ensemble import RandomForestClassifier
+
+        return RandomForestClassifier(n_estimators=200, min_samples_leaf=2, n_jobs=-1, random_state=seed)
+    if name == "logistic_regression":
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression(max_iter=1_000, random_state=seed)
+    raise ValueError(f"unknown estimator {name!r}")
+
+
+def _kind(kind: pa.DataType) -> str:
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return DATETIME
+    return STRING if pa.types.is_string(kind) else DOUBLE
+
+
+def _representation(column: pa.ChunkedArray, kind: str, name: str, source: str, rows_before: int) -> Any:
+    if kind == STRING:
+        return pc.fill_null(column.cast(pa.string()), "").to_pandas()
+    wanted = pa.float64() if kind == DOUBLE else pa.timestamp("us")
+    if kind == DATETIME and pa.types.is_timestamp(column.type) and column.type.tz is not None:
+        column = column.cast(pa.timestamp(column.type.unit))
+    try:
+        values = column.cast(wanted) if column.null_count < len(column) else pa.nulls(len(column), wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise _not_of_kind(column, wanted, name, source, rows_before) from error
+    if kind == DATETIME:
+        return values.to_pandas()
+    numbers = values.to_numpy()
+    if not np.isfinite(numbers.sum()):  # cheap where all is well: one pass
+        numbers = np.where(np.isinf(numbers), np.nan, numbers)
+    return numbers
+
+
+def _not_of_kind(column: pa.ChunkedArray, wanted: pa.DataType, name: str, source: str, rows_before: int) -> DataError:
+    expected = "a number" if pa.types.is_floating(wanted) else "a date"
+    row, value = next(
+        ((row, value) for row, value in enumerate(column, 1) if not _castable(value, wanted)), (1, column[0])
+    )
+    return DataError(
+        f"{source}, row {rows_before + row}, column {name!r}: expected {expected}, as in the data that the model was"
+        f" trained on, found {value.as_py()!r}. Correct the value, or train a model on data of the new form."
+    )
+
+
+def _castable(value: pa.Scalar, wanted: pa.DataType) -> bool:
+    try:
+        value.cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_NAMES_SHOWN])
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"the column{'s' if len(names) > 1 else ''} {shown}{more}"

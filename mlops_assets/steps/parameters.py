@@ -1,0 +1,67 @@
+"""What a user can set of the steps, as plain values that travel to wherever a step runs.
+
+The settings that these come from, their texts and their validation are in :mod:`mlops_assets.settings`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of all steps; each step uses the few that concern it.
+
+    Attributes:
+        source: Where raw data come from: ``files`` or the name of a generator.
+        seed: Of everything random.
+        rows_per_day: Rows that a generator makes for a day.
+        start_date: The first day, ``YYYY-MM-DD``; generators drift from there.
+        csv_delimiter: Between the cells of delivered files.
+        id_column: The column that identifies a row, where data have it. Never a feature.
+        target_column: What the target is called in ``processed``.
+        drop_columns: Columns that must not become features.
+        positive_label: The class whose precision, recall and so on count in a binary problem; None: the later one in
+            sorting order.
+        validation_share: Share of the rows that ``split`` holds out.
+        estimator: ``hist_gradient_boosting``, ``random_forest`` or ``logistic_regression``.
+        imputation: How missing numbers are filled: ``mean``, ``median`` or ``most_frequent``.
+        train_window_days: A model learns from the training rows of this many days, its own day the last.
+        model_version: A version of the registered model to predict with instead of the one in production.
+        gate_metric: What the gate compares: ``roc_auc``, ``average_precision`` or ``log_loss``.
+        gate_min_score: What a challenger must reach in any case (for ``log_loss``: must stay below).
+        gate_confidence: How sure the bootstrap must be that the challenger is better, 0.5 to 1.
+        gate_samples: Bootstrap samples.
+    """
+
+    source: str = "classification"
+    seed: int = 0
+    rows_per_day: int = 10_000
+    start_date: str = "2026-01-01"
+    csv_delimiter: str = ","
+    id_column: str = "id"
+    target_column: str = "target"
+    drop_columns: tuple[str, ...] = ()
+    positive_label: str | None = None
+    validation_share: float = 0.2
+    estimator: str = "hist_gradient_boosting"
+    imputation: str = "mean"
+    train_window_days: int = 1
+    model_version: int | None = None
+    gate_metric: str = "roc_auc"
+    gate_min_score: float = 0.55
+    gate_confidence: float = 0.95
+    gate_samples: int = 1_000
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Parameters:
+        """Read back what :meth:`to_dict` gave; unknown names are refused."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown step parameters: {', '.join(sorted(unknown))}")
+        return cls(**{**values, "drop_columns": tuple(values.get("drop_columns", ()))})

@@ -1,0 +1,64 @@
+"""``predict``: score a day's rows with the model in production, block by block."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mlops_assets.steps.declaration import Outcome
+from mlops_assets.steps.features import kinds_of, model_frame
+from mlops_assets.store.layout import DATA, PREDICTIONS
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from mlops_assets.steps.parameters import Parameters
+
+PREDICTION = "prediction"
+ROW = "row"
+
+
+def predict(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
+    """Score every row of ``data.csv``, in its order.
+
+    Args:
+        inputs: ``data.csv`` as a stream of blocks; ``production``, the fitted pipeline.
+        params: ``id_column``.
+        ds: The day, for messages.
+
+    Returns:
+        ``predictions.csv`` as a stream: the id (or ``row``, counted from 1, where data have none), ``prediction``, and
+        ``score_CLASS``, the probability of each class.
+
+    Raises:
+        DataError: A column that the model needs is missing or of another kind (while the stream is read).
+    """
+    pipeline, blocks = inputs["production"], inputs[DATA]
+    report: dict[str, Any] = {}
+    return Outcome({PREDICTIONS: _scored(blocks, pipeline, params.id_column, f"raw/{ds}/{DATA}", report)}, report)
+
+
+def _scored(
+    blocks: Iterator[pa.Table], pipeline: Pipeline, id_column: str, source: str, report: dict[str, Any]
+) -> Iterator[pa.Table]:
+    """The scored blocks; ``report`` is complete when the last one was taken."""
+    kinds = kinds_of(pipeline)
+    classes = np.asarray(pipeline.classes_)
+    rows, balance = 0, Counter[str]()
+    for block in blocks:
+        if not rows:
+            report["columns_ignored"] = [name for name in block.column_names if name not in {*kinds, id_column}]
+        proba = pipeline.predict_proba(model_frame(block, kinds, source, rows_before=rows))
+        winners = proba.argmax(axis=1)
+        has_id = id_column in block.column_names
+        identity = block[id_column] if has_id else pa.array(np.arange(rows + 1, rows + block.num_rows + 1))
+        scores = {f"score_{label}": pa.array(proba[:, k]) for k, label in enumerate(classes)}
+        rows += block.num_rows
+        for k, count in zip(*np.unique(winners, return_counts=True), strict=True):
+            balance[str(classes[k])] += int(count)
+        yield pa.table({id_column if has_id else ROW: identity, PREDICTION: pa.array(classes[winners]), **scores})
+    report["class_balance"] = {str(label): balance[str(label)] for label in classes}

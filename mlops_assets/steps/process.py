@@ -1,0 +1,149 @@
+"""``process``: from what arrived to one clean table of features and target.
+
+Nothing here learns from the data: what is learned (means, categories, scales) lives inside the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlops_assets.errors import DataError
+from mlops_assets.steps.arrival import lengths_differ, target_name
+from mlops_assets.steps.declaration import Outcome
+from mlops_assets.steps.rows import class_balance, duplicates_of
+from mlops_assets.store.layout import DATA, TARGET, TRAIN_DATA
+
+if TYPE_CHECKING:
+    from mlops_assets.steps.parameters import Parameters
+
+MAX_CLASSES = 100
+
+
+def process(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
+    """Join data and target; fix types; drop exact duplicates and rows without target.
+
+    Args:
+        inputs: ``data.csv`` and ``target.csv``.
+        params: ``id_column``, ``target_column``, ``drop_columns``.
+        ds: The day, for messages.
+
+    Returns:
+        ``train_data.csv``: the id where there is one, the features, the target last.
+
+    Raises:
+        DataError: Lengths differ, an id stands twice with different content, the target is no class label, or no row
+            is left.
+    """
+    data, target = inputs[DATA], inputs[TARGET]
+    by_id = params.id_column in data.column_names and params.id_column in target.column_names
+    label = target_name(target.column_names, params, ds)
+    table = _fix_types(_without(data, params, ds))
+    joined, unmatched = (
+        _join_by_id(table, target, label, params, ds)
+        if by_id
+        else (_join_by_position(table, target, label, params, ds), 0)
+    )
+    labelled = joined.filter(joined[params.target_column].is_valid())
+    distinct = labelled.filter(pa.array(~duplicates_of(labelled)))
+    if params.id_column in distinct.column_names:
+        _refuse_repeated_ids(distinct[params.id_column], params, ds)
+    if not distinct.num_rows:
+        raise DataError(
+            f"raw/{ds}/{TARGET}: no row of raw/{ds}/{DATA} has a target. Deliver the targets of the day again."
+        )
+    result = _with_class_labels(distinct, params, ds)
+    return Outcome(
+        {TRAIN_DATA: result},
+        {
+            "rows_without_target": joined.num_rows - labelled.num_rows,
+            "rows_duplicate": labelled.num_rows - distinct.num_rows,
+            "targets_without_row": unmatched,
+            "columns_dropped": [name for name in params.drop_columns if name in data.column_names],
+            "infinite_values": _infinite_values(result),
+            "class_balance": class_balance(result[params.target_column]),
+        },
+    )
+
+
+def _without(data: pa.Table, params: Parameters, ds: str) -> pa.Table:
+    table = data.drop_columns([name for name in params.drop_columns if name in data.column_names])
+    if params.target_column in table.column_names:
+        raise DataError(
+            f"raw/{ds}/{DATA} has a column {params.target_column!r}, which is what the target is called. Add it to"
+            " MLOPS_DROP_COLUMNS (it would leak the target) or set MLOPS_TARGET_COLUMN to another name."
+        )
+    if not set(table.column_names) - {params.id_column}:
+        raise DataError(f"raw/{ds}/{DATA} has no column left to learn from. Check MLOPS_DROP_COLUMNS.")
+    return table
+
+
+def _join_by_position(table: pa.Table, target: pa.Table, label: str, params: Parameters, ds: str) -> pa.Table:
+    if table.num_rows != target.num_rows:
+        raise lengths_differ(table.num_rows, target.num_rows, params, ds)
+    return table.append_column(params.target_column, target[label])
+
+
+def _join_by_id(table: pa.Table, target: pa.Table, label: str, params: Parameters, ds: str) -> tuple[pa.Table, int]:
+    """The rows of ``table`` in their order with their target, and how many targets have no row."""
+    target = target.select([params.id_column, label])
+    target = target.filter(pa.array(~duplicates_of(target)))
+    _refuse_repeated_ids(target[params.id_column], params, ds, TARGET)
+    ids = target[params.id_column].combine_chunks()
+    place = pc.index_in(table[params.id_column], value_set=ids)
+    column = target[label].combine_chunks().take(place)
+    unmatched = len(ids) - pc.count_distinct(place.drop_null()).as_py()
+    return table.append_column(params.target_column, column), unmatched
+
+
+def _refuse_repeated_ids(ids: pa.ChunkedArray, params: Parameters, ds: str, name: str = DATA) -> None:
+    counts = pc.value_counts(ids.combine_chunks())
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(repeated):
+        value = repeated[0]["values"].as_py()
+        rows = [str(row + 1) for row, one in enumerate(ids.to_pylist()) if one == value]
+        raise DataError(
+            f"raw/{ds}/{name}: {params.id_column} {value!r} stands {len(rows)} times with different content (among the"
+            f" distinct rows: {', '.join(rows[:5])}); {len(repeated):,} ids are repeated. Expected each id once. Deliver"
+            " the file again, or set MLOPS_ID_COLUMN to a column that identifies a row."
+        )
+
+
+def _fix_types(table: pa.Table) -> pa.Table:
+    """One type a kind: zones are dropped (values stay UTC)."""
+    schema = [
+        (field.name, pa.timestamp(field.type.unit) if pa.types.is_timestamp(field.type) else field.type)
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(schema))
+
+
+def _with_class_labels(table: pa.Table, params: Parameters, ds: str) -> pa.Table:
+    """Check that the target holds class labels; whole floats (``1.0``) become integers."""
+    place = table.column_names.index(params.target_column)
+    target = table.column(place)
+    if pa.types.is_floating(target.type):
+        if not pc.all(pc.equal(pc.floor(target), target)).as_py():
+            raise DataError(
+                f"raw/{ds}/{TARGET}: the target has values such as {_first_fraction(target)}; expected class labels"
+                " (integers, words, true/false). Only classification is supported: turn the numbers into classes."
+            )
+        target = target.cast(pa.int64())
+    if (classes := pc.count_distinct(target).as_py()) > MAX_CLASSES:
+        raise DataError(
+            f"raw/{ds}/{TARGET}: the target has {classes:,} distinct values; expected at most {MAX_CLASSES} classes. Is"
+            " this the target column? Set MLOPS_TARGET_COLUMN, or turn the numbers into classes."
+        )
+    return table.set_column(place, params.target_column, target)
+
+
+def _first_fraction(target: pa.ChunkedArray) -> float:
+    value: float = target.filter(pc.not_equal(pc.floor(target), target))[0].as_py()
+    return value
+
+
+def _infinite_values(table: pa.Table) -> int:
+    return sum(pc.sum(pc.is_inf(column)).as_py() or 0 for column in table.columns if pa.types.is_floating(column.type))

@@ -1,0 +1,121 @@
+"""``promote``: let the gate decide between the newest model and the one in production, and act on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.steps.features import kinds_of, model_frame
+from mlops_assets.steps.gate import MIN_ROWS_OF_CLASS, Decision, decide
+from mlops_assets.steps.recording import model_metadata
+from mlops_assets.steps.train import stacked
+from mlops_assets.store.layout import VAL
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
+
+    from mlops_assets.steps.parameters import Parameters
+    from mlops_assets.store.local import LocalStore
+    from mlops_assets.tracking.tracker import Tracking
+
+MIN_ROWS = 1_000
+MAX_DAYS = 28
+"""The gate looks at the newest held-out rows: of as many days as give it this many rows and enough of each class."""
+
+
+class NothingToPromoteError(MlopsAssetsError):
+    """No model is registered, or the only candidate for an empty place was refused."""
+
+
+def promote(store: LocalStore, tracking: Tracking, params: Parameters, *, by: str) -> dict[str, Any]:
+    """Judge the newest registered model against the one in production; promote it if it is better.
+
+    Args:
+        store: For the held-out rows.
+        tracking: For the models.
+        params: The gate's parameters.
+        by: Who is asking, for the history.
+
+    Returns:
+        Metadata: ``promoted``, ``reason``, the scores, rows and days that decided, and which version serves now.
+
+    Raises:
+        NothingToPromoteError: No model is registered; or nothing is in production and the candidate was refused.
+    """
+    challenger, champion = tracking.registry.latest(), tracking.registry.production()
+    if challenger is None:
+        raise NothingToPromoteError(
+            f"No version of model {tracking.config.model_name!r} is registered. Materialize model and metrics first."
+        )
+    if champion is not None and champion.digest == challenger.digest:
+        decision, days = Decision(False, f"version {champion.number} is the newest model and in production already"), []
+    else:
+        rows, days = _held_out(store, params)
+        models = [tracking.registry.load(challenger), None if champion is None else tracking.registry.load(champion)]
+        decision = _decision(rows, models, params)
+    facts = {
+        "promoted": decision.promote,
+        "reason": decision.reason,
+        "challenger_version": challenger.number,
+        "challenger_score": decision.challenger_score,
+        "champion_version": None if champion is None else champion.number,
+        "champion_score": decision.champion_score,
+        "gate_metric": params.gate_metric,
+        "gate_days": [days[0], days[-1]] if days else None,
+    }
+    if decision.promote:
+        tracking.registry.promote(challenger, reason=decision.reason, by=by, scores=_scores(facts))
+    serving = challenger if decision.promote else champion
+    if serving is None:
+        raise NothingToPromoteError(
+            f"Version {challenger.number} of model {tracking.config.model_name!r} was not promoted ({decision.reason})"
+            " and nothing else is in production. Train on more or better data, or lower MLOPS_GATE_MIN_SCORE."
+        )
+    return {**{name: value for name, value in facts.items() if value is not None}, **model_metadata(tracking, serving)}
+
+
+def _scores(facts: dict[str, Any]) -> dict[str, Any]:
+    names = ("gate_metric", "challenger_score", "champion_score", "gate_days")
+    return {name: facts[name] for name in names if facts[name] is not None}
+
+
+def _held_out(store: LocalStore, params: Parameters) -> tuple[pa.Table, list[str]]:
+    """The newest held-out rows, and their days, oldest first."""
+    tables: list[pa.Table] = []
+    days: list[str] = []
+    for ds in reversed(store.partitions("split")[-MAX_DAYS:]):
+        table = store.read_table("split", ds, VAL)
+        if tables and set(table.column_names) != set(tables[0].column_names):
+            break  # columns have changed since: older rows are of another form
+        tables.insert(0, table)
+        days.insert(0, ds)
+        if _enough(tables, params.target_column):
+            break
+    if not tables:
+        raise NothingToPromoteError("There are no held-out rows to judge a model on. Materialize split first.")
+    return stacked(tables, f"split/{days[-1]}/{VAL}"), days
+
+
+def _enough(tables: list[pa.Table], target: str) -> bool:
+    labels = np.concatenate([table[target].to_numpy() for table in tables])
+    _, counts = np.unique(labels, return_counts=True)
+    return len(labels) >= MIN_ROWS and len(counts) > 1 and counts.min() >= MIN_ROWS_OF_CLASS
+
+
+def _decision(rows: pa.Table, models: list[Pipeline | None], params: Parameters) -> Decision:
+    classes = np.unique(np.concatenate([model.classes_ for model in models if model is not None]))
+    challenger, champion = (None if model is None else _probabilities(model, rows, classes) for model in models)
+    assert challenger is not None  # noqa: S101  # the first model is the challenger
+    return decide(rows[params.target_column].to_numpy(), classes, challenger, champion, params)
+
+
+def _probabilities(model: Pipeline, rows: pa.Table, classes: NDArray[Any]) -> NDArray[np.float64]:
+    """Shape (n, classes): zero for a class that this model does not know."""
+    proba = np.zeros((rows.num_rows, len(classes)))
+    known = model.predict_proba(model_frame(rows, kinds_of(model), "the held-out rows"))
+    proba[:, np.searchsorted(classes, model.classes_)] = known
+    return proba

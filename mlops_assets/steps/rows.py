@@ -1,0 +1,95 @@
+"""What the steps ask of rows: their hash, whether they repeat, how the classes are balanced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+_MISSING = np.uint64(0x5851F42D4C957F2D)
+_EXACT_IN_FLOAT = 2**53  # beyond that a float cannot tell neighbouring integers apart
+
+
+def row_hashes(table: pa.Table) -> NDArray[np.uint64]:
+    """A 64-bit hash of each row that depends on its values only.
+
+    Not on the day, the row's place, the process or the platform. Numbers are hashed by value: ``1`` and ``1.0`` are
+    the same. The mixing is SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+
+    Args:
+        table: n rows; columns count in their order.
+
+    Returns:
+        Shape (n,).
+    """
+    hashes = np.zeros(table.num_rows, dtype=np.uint64)
+    for column in table.columns:
+        hashes = _mix(hashes * np.uint64(31) + _column_hashes(column.combine_chunks()))
+    return hashes
+
+
+def duplicates_of(table: pa.Table) -> NDArray[np.bool_]:
+    """Which rows repeat an earlier row exactly. Shape (n,)."""
+    hashes = row_hashes(table)
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    earlier = first[group]
+    suspects = np.flatnonzero(earlier != np.arange(len(hashes)))
+    result = np.zeros(len(hashes), dtype=bool)
+    if len(suspects):  # equal hashes are almost certainly equal rows; make certain
+        left, right = table.take(suspects), table.take(earlier[suspects])
+        same = [_same(one, other) for one, other in zip(left.columns, right.columns, strict=True)]
+        result[suspects] = np.logical_and.reduce(same)
+    return result
+
+
+def class_balance(target: pa.ChunkedArray) -> dict[str, int]:
+    """Rows of each class, by label."""
+    counts = pc.value_counts(target.combine_chunks()).to_pylist()
+    return {str(one["values"]): one["counts"] for one in sorted(counts, key=lambda one: str(one["values"]))}
+
+
+def _column_hashes(column: pa.Array) -> NDArray[np.uint64]:
+    if pa.types.is_string(column.type):
+        encoded = column.dictionary_encode()
+        words = np.array([_word_hash(word) for word in encoded.dictionary.to_pylist()] or [0], dtype=np.uint64)
+        hashes = words[encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+    else:
+        hashes = _mix(_number_bits(column))
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    return np.where(valid, hashes, _MISSING)
+
+
+def _number_bits(column: pa.Array) -> NDArray[np.uint64]:
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us")).cast(pa.int64())
+    if pa.types.is_integer(column.type) and (pc.max(pc.abs(column)).as_py() or 0) > _EXACT_IN_FLOAT:
+        return column.fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)
+    numbers = column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
+    return (numbers + 0.0).view(np.uint64)  # adding 0.0 makes -0.0 and 0.0 the same
+
+
+def _word_hash(word: str) -> int:
+    from hashlib import blake2b
+
+    return int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
+
+
+def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    bits = bits + _GOLDEN
+    bits = (bits ^ (bits >> np.uint64(30))) * _MIX_1
+    bits = (bits ^ (bits >> np.uint64(27))) * _MIX_2
+    return bits ^ (bits >> np.uint64(31))
+
+
+def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> NDArray[np.bool_]:
+    both_missing = pc.and_(one.is_null(), other.is_null())
+    equal = pc.fill_null(pc.equal(one, other), False)
+    return np.asarray(pc.or_(equal, both_missing).to_numpy())

@@ -1,0 +1,85 @@
+"""``train``: fit the pipeline on training rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mlops_assets.errors import DataError
+from mlops_assets.steps.declaration import Outcome
+from mlops_assets.steps.features import build_pipeline, feature_kinds, model_frame
+from mlops_assets.steps.rows import class_balance
+from mlops_assets.store.layout import MODEL, TRAIN
+
+if TYPE_CHECKING:
+    from mlops_assets.steps.parameters import Parameters
+
+
+def train(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
+    """Fit a model on the training rows of one day or of a window of days.
+
+    Args:
+        inputs: ``train.csv`` of each day of the window, oldest first.
+        params: ``estimator``, ``imputation``, ``seed``, ``id_column``, ``target_column``.
+        ds: The window's last day.
+
+    Returns:
+        The fitted ``sklearn.pipeline.Pipeline``.
+
+    Raises:
+        DataError: The rows have fewer than two classes, or the days' columns do not fit together.
+    """
+    table = stacked(inputs[TRAIN], f"split/{ds}/{TRAIN}")
+    balance = class_balance(table[params.target_column])
+    if len(balance) < 2:  # noqa: PLR2004
+        raise DataError(
+            f"split/{ds}/{TRAIN}: a model needs rows of at least two classes, and all {table.num_rows:,} rows are of"
+            f" class {next(iter(balance), None)!r}. Train on more days (MLOPS_TRAIN_WINDOW_DAYS, now"
+            f" {params.train_window_days}) or on another day; the model in production stays."
+        )
+    kinds = feature_kinds(table.schema, without=(params.id_column, params.target_column))
+    frame = model_frame(table, kinds, f"split/{ds}/{TRAIN}")
+    pipeline = build_pipeline(frame, kinds, estimator=params.estimator, imputation=params.imputation, seed=params.seed)
+    with warnings.catch_warnings():
+        # A class of fewer rows than the target encoder has folds: it still encodes, over fewer rows.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        # A column without any value is kept and filled with zeros, on purpose.
+        warnings.filterwarnings("ignore", message="Skipping features without any observed values")
+        pipeline.fit(frame, table[params.target_column].to_numpy())
+    metadata = {
+        "rows_train": table.num_rows,
+        "days": len(inputs[TRAIN]),
+        "features": len(kinds),
+        "classes": list(balance),
+        "class_balance": balance,
+    }
+    return Outcome({MODEL: pipeline}, metadata)
+
+
+def stacked(tables: list[pa.Table], source: str) -> pa.Table:
+    """Tables of several days below each other.
+
+    Columns must be the same; a column that is integer on one day and float on another becomes float.
+
+    Raises:
+        DataError: The columns differ between the days.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    names = tables[-1].column_names
+    for table in tables:
+        if differing := set(names) ^ set(table.column_names):
+            raise DataError(
+                f"{source}: the days of the training window differ in the columns {', '.join(sorted(differing))}. Set"
+                " MLOPS_DROP_COLUMNS, or shorten MLOPS_TRAIN_WINDOW_DAYS to the days since the change."
+            )
+    try:
+        return pa.concat_tables([table.select(names) for table in tables], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(
+            f"{source}: a column changes its type within the training window ({error}). Correct the days that"
+            " differ, or shorten MLOPS_TRAIN_WINDOW_DAYS to the days since the change."
+        ) from error

@@ -1,0 +1,131 @@
+"""What is wrong with a CSV file, in words: which row, which column, what to do.
+
+Rows are counted as data rows: the header is not one, the first row below it is row 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from mlops_assets.errors import DataError
+
+_OTHER_DELIMITERS = ";\t|,"
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some whole rows of a file.
+
+    Attributes:
+        body: The rows' text, without header.
+        names: Column names.
+        rows_before: Rows of the file that come before these.
+        source: What to call the file in messages.
+        delimiter: Between the cells.
+    """
+
+    body: bytes
+    names: list[str]
+    rows_before: int
+    source: str
+    delimiter: str
+
+    def read(self, convert: pacsv.ConvertOptions, *, threads: bool = True) -> pa.Table:
+        """Parse the rows."""
+        return pacsv.read_csv(
+            pa.BufferReader(self.body),
+            pacsv.ReadOptions(column_names=self.names, use_threads=threads),
+            pacsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=b'"' in self.body),
+            convert,
+        )
+
+
+def check_utf8(text: bytes, source: str, first_row: int) -> None:
+    """Refuse text that is not UTF-8; ``first_row`` is the number of its first line (0 is the header)."""
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        row = first_row + text.count(b"\n", 0, error.start)
+        place = f"row {row}" if row else "the header"
+        raise DataError(
+            f"{source}, {place}: byte {text[error.start]:#04x} is not UTF-8. Write the file as UTF-8"
+            " (in pandas: to_csv(..., encoding='utf-8'))."
+        ) from error
+
+
+def check_header(text: bytes, source: str, delimiter: str) -> tuple[list[str], bytes]:
+    """Split off and check the header line.
+
+    Returns:
+        The column names and the text below the header.
+
+    Raises:
+        DataError: Empty file, wrong delimiter, a nameless column or the same name twice.
+    """
+    if not text.strip():
+        raise DataError(f"{source} is empty. Expected a header line and at least one row. Deliver the file again.")
+    header, _, body = text.lstrip(b"\r\n").partition(b"\n")
+    line = header.decode("utf-8-sig").rstrip("\r")
+    names = next(csv.reader(io.StringIO(line), delimiter=delimiter))
+    if len(names) == 1 and (other := next((sign for sign in _OTHER_DELIMITERS if sign in line), None)):
+        raise DataError(
+            f"{source}: the header has one column, {line[:_SHOWN]!r}: its cells are not separated by {delimiter!r} but,"
+            f" it seems, by {other!r}. Write the file with {delimiter!r}, or set MLOPS_CSV_DELIMITER to {other!r}."
+        )
+    if nameless := [place for place, name in enumerate(names, 1) if not name.strip()]:
+        raise DataError(f"{source}: column {nameless[0]} has no name in the header. Give every column a name.")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{source}: two columns have the name {twice[0]!r}. Rename one of them.")
+    return names, body
+
+
+def unclosed_quote(text: bytes, source: str) -> DataError:
+    """The error for text with an odd number of quotes, which begins at a row and goes on to the file's end."""
+    start = text.rfind(b'"')
+    line = text[text.rfind(b"\n", 0, start) + 1 :][:_SHOWN].decode("utf-8", errors="replace")
+    return DataError(
+        f"{source}: a quote is opened and never closed, in the row that begins {line!r}: the file was cut off, or a"
+        ' quote inside a value is not doubled (""). Deliver the whole file again.'
+    )
+
+
+def explain(error: pa.ArrowInvalid, block: Block, convert: pacsv.ConvertOptions) -> DataError:
+    """Turn Arrow's refusal of a block into an error that names row and column."""
+    text = _single_threaded(block, convert) or str(error)
+    found = re.search(r"Row #(\d+)", text)
+    row = int(found[1]) if found else None
+    place = f"{block.source}, row {block.rows_before + row}" if row else block.source
+    if cells := re.search(r"Expected (\d+) columns, got (\d+)", text):
+        is_cut = not block.body.endswith(b"\n") and row == block.body.count(b"\n") + 1
+        why = (
+            "the file ends in the middle of the row"
+            if is_cut
+            else "a cell is missing, or a value has the delimiter in it"
+        )
+        return DataError(
+            f"{place}: expected {cells[1]} cells as in the header, found {cells[2]}: {why}. Deliver the whole file"
+            " again, with values that contain the delimiter in double quotes."
+        )
+    if cell := re.search(r"In CSV column #(\d+):.*conversion error to ([^:]+): (.*)", text, re.DOTALL):
+        return DataError(
+            f"{place}, column {block.names[int(cell[1])]!r}: expected {cell[2]}, found {cell[3][:_SHOWN]}."
+            " Correct the value and deliver the file again."
+        )
+    return DataError(f"{place} cannot be read as CSV: {text[:400]}. Deliver the file again.")
+
+
+def _single_threaded(block: Block, convert: pacsv.ConvertOptions) -> str | None:
+    """Arrow's message from a reader that counts rows: slow, so only once something is wrong."""
+    try:
+        block.read(convert, threads=False)
+    except pa.ArrowInvalid as error:
+        return str(error)
+    return None

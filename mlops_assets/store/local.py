@@ -1,0 +1,224 @@
+"""The data root on a local disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from mlops_assets.errors import DataError, MissingPartitionError
+from mlops_assets.store import layout, publish
+from mlops_assets.store.manifest import FileInfo, Manifest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class LocalStore:
+    """Partitions of assets as files below one directory.
+
+    Attributes:
+        root: The data root.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        """Name the data root; it is made at the first publication."""
+        self.root = Path(root).absolute()
+
+    def folder(self, asset: str, ds: str) -> Path:
+        """The folder of one day of one asset."""
+        return layout.partition_folder(self.root, asset, ds)
+
+    def relative(self, asset: str, ds: str, name: str) -> str:
+        """A file's path below the data root: what messages and manifests call it."""
+        return f"{layout.FOLDERS[asset]}/{ds}/{name}"
+
+    def partitions(self, asset: str) -> list[str]:
+        """The published days of an asset, oldest first: one listing."""
+        parent = self.root / layout.FOLDERS[asset]
+        if not parent.is_dir():
+            return []
+        name = layout.manifest_name(asset)
+        days = (day.name for day in parent.iterdir() if layout.is_partition(day.name))
+        return sorted(ds for ds in days if (parent / ds / name).exists())
+
+    def manifest(self, asset: str, ds: str) -> Manifest | None:
+        """What is published of a day, or None."""
+        folder = self.folder(asset, ds)
+        publish.settle(folder, asset)
+        path = folder / layout.manifest_name(asset)
+        try:
+            return Manifest.from_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"{path} is not a manifest that this version can read ({error}). Materialize {asset} of {ds} again."
+            ) from error
+
+    def require(self, asset: str, ds: str) -> Manifest:
+        """What is published of a day.
+
+        Raises:
+            MissingPartitionError: Nothing is; the message says how to make it.
+        """
+        manifest = self.manifest(asset, ds)
+        if manifest is None:
+            raise MissingPartitionError(
+                f"{asset} of {ds} is missing under {self.root}. Run: mlops-assets materialize {asset} --partition {ds}"
+            )
+        return manifest
+
+    def read_bytes(self, asset: str, ds: str, name: str) -> tuple[bytes, FileInfo]:
+        """A published file, checked against its manifest.
+
+        Raises:
+            MissingPartitionError: The partition was never published.
+            DataError: The file is gone or was changed since.
+        """
+        info = self.info(asset, ds, name)
+        path = self.folder(asset, ds) / name
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise self._changed(asset, ds, name, "is gone") from None
+        self._check(hashlib.sha256(data).hexdigest(), info, asset, ds)
+        return data, info
+
+    def read_table(self, asset: str, ds: str, name: str) -> pa.Table:
+        """A published table; see :meth:`read_bytes` for the errors."""
+        from mlops_assets.store.tables import read_table
+
+        data, info = self.read_bytes(asset, ds, name)
+        return read_table(data, info)
+
+    def read_json(self, asset: str, ds: str, name: str) -> Any:
+        """A published JSON file; see :meth:`read_bytes` for the errors."""
+        return json.loads(self.read_bytes(asset, ds, name)[0])
+
+    def stream_table(self, asset: str, ds: str, name: str) -> Iterator[pa.Table]:
+        """A published table block by block, in bounded memory; its digest is checked after the last block.
+
+        Raises:
+            MissingPartitionError, DataError: As :meth:`read_bytes`.
+        """
+        from mlops_assets.store.tables import stream_table
+
+        info = self.info(asset, ds, name)
+        path = self.folder(asset, ds) / name
+        if not path.exists():
+            raise self._changed(asset, ds, name, "is gone")
+        with path.open("rb", buffering=0) as raw:
+            reader = _DigestReader(raw)
+            yield from stream_table(reader, info)  # type: ignore[arg-type]  # Arrow needs no more of a file
+        self._check(reader.digest.hexdigest(), info, asset, ds)
+
+    @contextlib.contextmanager
+    def publication(self, asset: str, ds: str, names: Iterable[str]) -> Iterator[Publication]:
+        """Stage files of a partition; they become visible together at :meth:`Publication.commit`.
+
+        Leaving the block without a commit, by an error or not, leaves the earlier partition as it was.
+        """
+        folder, names = self.folder(asset, ds), list(names)
+        folder.mkdir(parents=True, exist_ok=True)
+        publish.settle(folder, asset)
+        with publish.locked(folder):
+            for name in names:
+                publish.staged(folder, name).unlink(missing_ok=True)  # left by a publication that was killed
+            try:
+                yield Publication(folder, asset, ds)
+            finally:
+                publish.discard(folder, names)
+
+    def info(self, asset: str, ds: str, name: str) -> FileInfo:
+        """The manifest's entry of a published file; see :meth:`read_bytes` for the errors."""
+        try:
+            return self.require(asset, ds).file(name)
+        except KeyError:
+            raise MissingPartitionError(
+                f"{asset} of {ds} has no {name}. Deliver it, then run: mlops-assets materialize {asset}"
+                f" --partition {ds}"
+            ) from None
+
+    def _check(self, digest: str, info: FileInfo, asset: str, ds: str) -> None:
+        if digest != info.sha256:
+            raise self._changed(asset, ds, info.name, "was changed")
+
+    def _changed(self, asset: str, ds: str, name: str, how: str) -> DataError:
+        return DataError(
+            f"{self.relative(asset, ds, name)} {how} since {asset} of {ds} was published (its digest is not the one in"
+            f" {layout.manifest_name(asset)}). Run: mlops-assets materialize {asset} --partition {ds}"
+        )
+
+
+class Publication:
+    """The files of one partition, on their way."""
+
+    def __init__(self, folder: Path, asset: str, ds: str) -> None:
+        """Made by :meth:`LocalStore.publication`."""
+        self._folder, self._asset, self._ds = folder, asset, ds
+
+    def table(self, name: str, table: pa.Table) -> FileInfo:
+        """Stage a table as CSV."""
+        from mlops_assets.store.tables import write_table
+
+        return replace(write_table(table, publish.staged(self._folder, name)), name=name)
+
+    def batches(self, name: str, batches: Iterable[pa.Table], schema: pa.Schema) -> FileInfo:
+        """Stage a table that comes in pieces as CSV."""
+        from mlops_assets.store.tables import write_batches
+
+        return replace(write_batches(batches, schema, publish.staged(self._folder, name)), name=name)
+
+    def bytes(self, name: str, data: bytes) -> FileInfo:
+        """Stage any other file."""
+        publish.staged(self._folder, name).write_bytes(data)
+        return FileInfo(name, hashlib.sha256(data).hexdigest(), len(data))
+
+    def json(self, name: str, content: Mapping[str, Any]) -> FileInfo:
+        """Stage a JSON file."""
+        return self.bytes(name, (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+    def commit(
+        self,
+        files: Iterable[FileInfo],
+        *,
+        inputs: Mapping[str, str],
+        code_version: str,
+        metadata: Mapping[str, Any],
+    ) -> Manifest:
+        """Publish: from here on readers see these files, and no others."""
+        manifest = Manifest(self._asset, self._ds, tuple(files), dict(inputs), code_version, dict(metadata))
+        publish.commit(self._folder, manifest)
+        return manifest
+
+
+class _DigestReader:
+    """A file that takes the digest of what is read from it; Arrow reads it as any Python file."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self.digest.update(data)
+        return data
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,93 @@
+"""The manifest: what a published partition holds, so that any reader can check it.
+
+A manifest holds nothing that changes from one run to the next over the same inputs, save what a step
+reports of a tracking server (run id, model version).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One file of a partition.
+
+    Attributes:
+        name: File name inside the partition's folder.
+        sha256: Hex digest of its bytes.
+        size: Bytes.
+        rows: Data rows (header not counted) of a table; None for other files.
+        columns: Column name -> Arrow type of a table, in the file's order; None for other files.
+        delimiter: Between the cells of a file that somebody else delivered; None for our own files.
+    """
+
+    name: str
+    sha256: str
+    size: int
+    rows: int | None = None
+    columns: dict[str, str] | None = None
+    delimiter: str | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one partition of one asset holds and what it was made from.
+
+    Attributes:
+        asset: Asset name.
+        partition: Partition key, ``YYYY-MM-DD``.
+        files: The files, in the order of the step's declaration.
+        inputs: Path below the data root -> SHA-256 of every file that was read.
+        code_version: Version of the step that wrote it.
+        metadata: What the step reported (JSON values).
+    """
+
+    asset: str
+    partition: str
+    files: tuple[FileInfo, ...]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    code_version: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def file(self, name: str) -> FileInfo:
+        """The entry of one file.
+
+        Raises:
+            KeyError: The partition has no such file.
+        """
+        for info in self.files:
+            if info.name == name:
+                return info
+        raise KeyError(name)
+
+    @property
+    def digest(self) -> str:
+        """One digest for the partition: of its only file, or over those of all its files."""
+        if len(self.files) == 1:
+            return self.files[0].sha256
+        import hashlib
+
+        return hashlib.sha256("".join(info.sha256 for info in self.files).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The manifest's text: the same for the same content."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read back what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: The text is no manifest of a format that this version reads.
+        """
+        content = json.loads(text)
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise ValueError(f"not a manifest of format {FORMAT}")
+        files = tuple(FileInfo(**info) for info in content.pop("files"))
+        return cls(files=files, **content)

@@ -1,0 +1,134 @@
+"""One MLflow client for an explicit URI: connecting safely, failing quickly, translating errors.
+
+MLflow's module-level state (tracking URI, active run) is never touched. Three of its process-wide switches are
+environment variables and have no other form; they are set here unless the user set them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from mlops_assets.tracking.errors import TrackingError
+from mlops_assets.tracking.ping import ping
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from mlops_assets.tracking.config import TrackingConfig
+
+_NOISY = ("alembic", "mlflow.store.db.utils")
+
+
+class Connection:
+    """A lazily opened `MlflowClient`; safe to share between threads."""
+
+    def __init__(self, config: TrackingConfig) -> None:
+        """Remember where to connect; nothing is imported or opened yet."""
+        self.config = config
+        self._client: MlflowClient | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def client(self) -> MlflowClient:
+        """The client, connected at first use.
+
+        Raises:
+            TrackingError: MLflow cannot be reached or opened.
+        """
+        with self._lock:
+            if self._client is None:
+                self._client = self._open()
+            return self._client
+
+    def _open(self) -> MlflowClient:
+        ping(self.config)
+        set_process_switches()
+        from mlflow import MlflowClient
+
+        with self.errors("open the store"), _quiet(), store_lock(self.config):
+            client = MlflowClient(self.config.uri, self.config.uri)
+            # The registry's half of the store is opened lazily; a fresh database must be complete before the lock goes.
+            client.search_registered_models(max_results=1)
+            return client
+
+    @contextmanager
+    def errors(self, doing: str) -> Iterator[None]:
+        """Turn MLflow's exceptions into a `TrackingError`.
+
+        Args:
+            doing: What was tried, to follow "MLflow could not".
+
+        Raises:
+            TrackingError: MLflow refused or failed.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            text = str(error)
+            safe = self.config.redact(text)
+            message = (
+                f"MLflow could not {doing} at {self.config.safe_uri} (experiment {self.config.experiment!r}, model "
+                f"{self.config.model_name!r}): {safe} Check MLFLOW_TRACKING_URI and the MLflow server's log, then try "
+                "again."
+            )
+            # A cause that spells out the password would be printed with the traceback.
+            raise TrackingError(message) from (error if safe == text else None)
+
+
+def set_process_switches() -> None:
+    """Switch off MLflow's telemetry and its links on stdout, unless the user chose otherwise.
+
+    Source: ``mlflow/telemetry/utils.py`` and ``mlflow/tracking/_tracking_service/client.py`` (3.17).
+    """
+    if "DO_NOT_TRACK" not in os.environ:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+
+@contextmanager
+def store_lock(config: TrackingConfig) -> Iterator[None]:
+    """Hold an exclusive lock on a SQLite store (between processes); does nothing for servers and other databases.
+
+    MLflow creates and migrates a fresh database without any lock, so two processes that start together would break each
+    other.
+    """
+    path = sqlite_path(config)
+    if path is None:
+        yield
+        return
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def sqlite_path(config: TrackingConfig) -> Path | None:
+    """The database file of a ``sqlite:///`` URI, else ``None``."""
+    if config.scheme != "sqlite":
+        return None
+    return Path(unquote(config.uri.partition(":///")[2].partition("?")[0])).absolute()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the migration chatter of a fresh database off the user's terminal."""
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
