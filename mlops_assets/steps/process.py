@@ -107,8 +107,8 @@ def _refuse_repeated_ids(ids: pa.ChunkedArray, params: Parameters, ds: str, name
         rows = [str(row + 1) for row, one in enumerate(ids.to_pylist()) if one == value]
         raise DataError(
             f"raw/{ds}/{name}: {params.id_column} {value!r} stands {len(rows)} times with different content (among the"
-            f" distinct rows: {', '.join(rows[:5])}); {len(repeated):,} ids are repeated. Expected each id once. Deliver"
-            " the file again, or set MLOPS_ID_COLUMN to a column that identifies a row."
+            f" distinct rows: {', '.join(rows[:5])}); {len(repeated):,} ids are repeated. Expected each id once."
+            " Deliver the file again, or set MLOPS_ID_COLUMN to a column that identifies a row."
         )
 
 

@@ -60,7 +60,7 @@ class Connection:
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
-        """Turn MLflow's exceptions into a `TrackingError`.
+        """Turn the exceptions of MLflow, its database and the file system into a `TrackingError`.
 
         Args:
             doing: What was tried, to follow "MLflow could not".
@@ -68,11 +68,11 @@ class Connection:
         Raises:
             TrackingError: MLflow refused or failed.
         """
-        from mlflow.exceptions import MlflowException
-
         try:
             yield
-        except MlflowException as error:
+        except Exception as error:
+            if not (isinstance(error, OSError) or type(error).__module__.startswith(("mlflow.", "sqlalchemy."))):
+                raise
             text = str(error)
             safe = self.config.redact(text)
             message = (
@@ -85,13 +85,14 @@ class Connection:
 
 
 def set_process_switches() -> None:
-    """Switch off MLflow's telemetry and its links on stdout, unless the user chose otherwise.
+    """Switch off MLflow's telemetry, links on stdout and progress bars, unless the user chose otherwise.
 
     Source: ``mlflow/telemetry/utils.py`` and ``mlflow/tracking/_tracking_service/client.py`` (3.17).
     """
     if "DO_NOT_TRACK" not in os.environ:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @contextmanager

@@ -40,8 +40,8 @@ class TrackingConfig:
         """Refuse at once what MLflow would refuse later, in the middle of a run."""
         if "://" not in self.uri:
             raise ValueError(
-                f"MLFLOW_TRACKING_URI is {self.uri!r}; expected sqlite:////absolute/path/mlflow.db, http(s)://host:port "
-                "or a database URI."
+                f"MLFLOW_TRACKING_URI is {self.uri.rpartition('@')[2]!r}; expected sqlite:////absolute/path/mlflow.db, "
+                "http(s)://host:port or a database URI."
             )
         if not self.experiment.strip():
             raise ValueError("The MLflow experiment's name is empty; give it a name.")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mlops_assets.tracking.types import Promotion
+from mlops_assets.tracking.entities import Promotion
 
 PREFIX = "mlops.promotion."
 #: A promotion that has begun; it becomes history when every write is done.

@@ -43,8 +43,8 @@ def ping(config: TrackingConfig, timeout: float = TIMEOUT_SECONDS) -> None:
         reason = config.redact(str(getattr(error, "reason", None) or error))
         # The cause is dropped: urllib's exceptions may carry the address with its password.
         raise TrackingError(
-            f"MLflow cannot be reached at {config.safe_uri}: {reason}. Start it (`mlflow server`, `docker compose up`), "
-            "or set MLFLOW_TRACKING_URI to where it runs (http://host:port or sqlite:////absolute/path/mlflow.db)."
+            f"MLflow cannot be reached at {config.safe_uri}: {reason}. Start it (`mlflow server`, `docker compose "
+            "up`), or set MLFLOW_TRACKING_URI to where it runs (http://host:port or sqlite:////absolute/path/mlflow.db)."
         ) from None
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.tracking import history as log
 from mlops_assets.tracking.client import store_lock
 from mlops_assets.tracking.errors import TrackingError
-from mlops_assets.tracking.types import Promotion, Version
+from mlops_assets.tracking.entities import Promotion, Version
 from mlops_assets.tracking.versions import Versions, to_version
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Versions of the registered model: registering once per digest, finding, loading. Which one serves is `registry`'s business."""
+"""Versions of a registered model: registering once per digest, finding, loading. Which one serves: `registry`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mlops_assets.tracking.digest import model_digest
 from mlops_assets.tracking.errors import TrackingError, UntrustedModelError
 from mlops_assets.tracking.model_files import MODEL_FILE
 from mlops_assets.tracking.models import load_model
-from mlops_assets.tracking.types import Version
+from mlops_assets.tracking.entities import Version
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from sklearn.pipeline import Pipeline
 
     from mlops_assets.tracking.client import Connection
-    from mlops_assets.tracking.types import LoggedModel
+    from mlops_assets.tracking.entities import LoggedModel
 
 DIGEST_TAG, DS_TAG, MODEL_ID_TAG = "mlops.digest", "mlops.ds", "mlops.model_id"
 _PAGE = 1000
@@ -58,8 +58,8 @@ class Versions:
         if found is None:
             known = ", ".join(str(version.number) for version in self.versions()[-10:]) or "none"
             raise TrackingError(
-                f"Model {self._name!r} has no version {number} at {self._connection.config.safe_uri}. Its last versions are: {known}. "
-                "Choose one of these, or train a model first."
+                f"Model {self._name!r} has no version {number} at {self._connection.config.safe_uri}. Its last "
+                f"versions are: {known}. Choose one of these, or train a model first."
             )
         return found
 
@@ -88,7 +88,7 @@ class Versions:
             return known
         tags = {**tags, DIGEST_TAG: digest, DS_TAG: ds, MODEL_ID_TAG: logged_model.model_id}
         with self._connection.errors("register a model version"):
-            created = _version(self._create(logged_model, run_id, tags))
+            created = to_version(self._create(logged_model, run_id, tags))
         return self._first(created)
 
     def load(self, version: int | Version, *, verify: bool = True) -> Pipeline:
@@ -106,9 +106,10 @@ class Versions:
         pipeline = self._download(found)
         if verify and (actual := model_digest(pipeline)) != found.digest:
             raise TrackingError(
-                f"Version {found.number} of model {self._name!r} at {self._connection.config.safe_uri} is not what was registered: its "
-                f"content has digest {actual[:12]}…, expected {found.digest[:12] or 'a'}… from tag {DIGEST_TAG}. Its file was changed, or "
-                "somebody registered it by hand. Roll back to another version, or train this partition again."
+                f"Version {found.number} of model {self._name!r} at {self._connection.config.safe_uri} is not what was "
+                f"registered: its content has digest {actual[:12]}…, expected {found.digest[:12] or 'a'}… from tag "
+                f"{DIGEST_TAG}. Its file was changed, or somebody registered it by hand. Roll back to another version, "
+                "or train this partition again."
             )
         return pipeline
 
@@ -119,7 +120,7 @@ class Versions:
                 page = self._connection.client.search_model_versions(
                     f"name = '{self._name}'{condition}", _PAGE, page_token=token
                 )
-            yield from map(_version, page)
+            yield from map(to_version, page)
             token = page.token
             if not token:
                 return
@@ -162,27 +163,28 @@ class Versions:
         return first
 
     def _download(self, version: Version) -> Pipeline:
-        from mlflow.artifacts import download_artifacts
-
-        config = self._connection.config
         with self._connection.errors(f"find the files of version {version.number}"):
             uri = self._connection.client.get_model_version_download_uri(self._name, str(version.number))
         try:
             local = local_path(uri)
-            if local is not None:
-                return load_model(local / MODEL_FILE)
-            with (
-                tempfile.TemporaryDirectory() as scratch,
-                self._connection.errors(f"download version {version.number}"),
-            ):
-                return load_model(download_artifacts(f"{uri}/{MODEL_FILE}", dst_path=scratch, tracking_uri=config.uri))
+            return self._fetch(uri) if local is None else load_model(local / MODEL_FILE)
         except FileNotFoundError as error:
             raise TrackingError(
-                f"Version {version.number} of model {self._name!r} has no file {MODEL_FILE} at {config.redact(uri)}. Expected a model that "
-                "mlops-assets trained. Restore the artifacts, or train this partition again."
+                f"Version {version.number} of model {self._name!r} has no file {MODEL_FILE} at "
+                f"{self._connection.config.redact(uri)}. Expected a model that mlops-assets trained. Restore the "
+                "artifacts, or train this partition again."
             ) from error
         except UntrustedModelError as error:
             raise UntrustedModelError(f"Version {version.number} of model {self._name!r}: {error}") from error
+
+    def _fetch(self, uri: str) -> Pipeline:
+        from mlflow.artifacts import download_artifacts
+
+        source, tracking_uri = f"{uri}/{MODEL_FILE}", self._connection.config.uri
+        with tempfile.TemporaryDirectory() as scratch:
+            with self._connection.errors(f"download {source}"):
+                file = download_artifacts(source, dst_path=scratch, tracking_uri=tracking_uri)
+            return load_model(file)
 
 
 def local_path(uri: str) -> Path | None:
@@ -193,7 +195,8 @@ def local_path(uri: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "file" and not parts.netloc else None
 
 
-def _version(entity: ModelVersion) -> Version:
+def to_version(entity: ModelVersion) -> Version:
+    """Our view of MLflow's model version."""
     tags = dict(entity.tags)
     return Version(
         number=int(entity.version),
@@ -206,8 +209,3 @@ def _version(entity: ModelVersion) -> Version:
         created=datetime.fromtimestamp(entity.creation_timestamp / 1000, tz=timezone.utc),
         tags=tags,
     )
-
-
-def to_version(entity: ModelVersion) -> Version:
-    """Our view of MLflow's model version."""
-    return _version(entity)

@@ -1,0 +1,43 @@
+"""From settings to the parts that do the work. Entry points call this; the parts do not know the settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlops_assets.backends.inprocess import InProcessBackend
+from mlops_assets.settings import MLFLOW_UI, Settings
+from mlops_assets.store.local import LocalStore
+from mlops_assets.tracking.config import TrackingConfig
+
+if TYPE_CHECKING:
+    from mlops_assets.backends.base import Backend
+    from mlops_assets.tracking.tracker import Tracking
+
+
+def build_store(settings: Settings) -> LocalStore:
+    """The data root."""
+    return LocalStore(settings.data_dir)
+
+
+def tracking_config(settings: Settings) -> TrackingConfig:
+    """Where MLflow is."""
+    own = settings.uses_own_tracking
+    return TrackingConfig(
+        uri=settings.tracking_uri,
+        experiment=settings.experiment,
+        model_name=settings.model_name,
+        artifact_root=str(settings.artifact_root) if own else None,
+        ui_url=settings.mlflow_ui_url or (MLFLOW_UI if own else None),
+    )
+
+
+def build_tracking(settings: Settings) -> Tracking:
+    """The tracking server and the registry; connects at first use."""
+    from mlops_assets.tracking.tracker import Tracking
+
+    return Tracking(tracking_config(settings))
+
+
+def build_backend(settings: Settings) -> Backend:
+    """Where steps run."""
+    return InProcessBackend(build_store(settings), build_tracking(settings), settings.parameters())

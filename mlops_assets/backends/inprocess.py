@@ -1,0 +1,33 @@
+"""Steps run in the calling process: a laptop, tests, first contact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.steps.catalog import step_of_asset
+from mlops_assets.steps.runner import PartitionResult, RunInfo, Runner
+
+if TYPE_CHECKING:
+    from mlops_assets.steps.parameters import Parameters
+    from mlops_assets.store.local import LocalStore
+    from mlops_assets.tracking.tracker import Tracking
+
+
+class InProcessBackend:
+    """Needs nothing but the Python package."""
+
+    def __init__(self, store: LocalStore, tracking: Tracking, params: Parameters) -> None:
+        """Name the parts; nothing is opened before a step runs."""
+        self._store, self._tracking, self._params = store, tracking, params
+
+    def materialize(self, asset: str, partitions: Sequence[str], run: RunInfo) -> Iterator[PartitionResult]:
+        """See :meth:`mlops_assets.backends.base.Backend.materialize`."""
+        step = step_of_asset(asset, self._params.source)
+        return Runner(self._store, self._tracking, self._params, run).run(step.name, partitions)
+
+    def promote(self, run: RunInfo) -> Mapping[str, Any]:
+        """See :meth:`mlops_assets.backends.base.Backend.promote`."""
+        from mlops_assets.steps.promotion import promote
+
+        return promote(self._store, self._tracking, self._params, by=f"Dagster run {run.dagster_run_id}")

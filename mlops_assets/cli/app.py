@@ -1,0 +1,134 @@
+"""The commands and their options. Each command's work is in a module of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops_assets import __version__
+from mlops_assets.cli.console import FAILED, MISUSE, fail
+from mlops_assets.errors import MlopsAssetsError, SettingsError
+
+app = typer.Typer(
+    name="mlops-assets",
+    help="A daily machine-learning pipeline as Dagster data assets.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(help="The registered model's versions, and which of them serves.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+Reason = Annotated[str, typer.Option(help="Why, for the history.")]
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 misuse."""
+    try:
+        app()
+    except SettingsError as error:
+        sys.exit(fail(str(error), MISUSE).exit_code)
+    except MlopsAssetsError as error:
+        sys.exit(fail(str(error), FAILED).exit_code)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    days: Annotated[int, typer.Option(min=2, max=3_650, help="How many days arrive.")] = 14,
+    directory: Annotated[Path, typer.Option("--dir", help="Where data and state go.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Watch days arrive, a model being trained each week, the gate decide, and every later day being scored."""
+    from mlops_assets.cli.demo import run_demo
+
+    run_demo(days, directory, as_json=as_json)
+
+
+@app.command()
+def materialize(
+    assets: Annotated[list[str] | None, typer.Argument(help="Asset names; all seven by default.")] = None,
+    partition: Annotated[str | None, typer.Option(help="One day, YYYY-MM-DD.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="First day of a range.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day of a range.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make assets for a day or a range of days, in one run that shows in Dagster's UI."""
+    from mlops_assets.cli.materialize import run_materialize
+
+    run_materialize(assets or [], partition, first, last, as_json=as_json)
+
+
+@app.command()
+def status(
+    days: Annotated[int, typer.Option(min=1, help="How many of the newest days to show.")] = 30, as_json: Json = False
+) -> None:
+    """Which days of which assets are there, and which model serves."""
+    from mlops_assets.cli.status import show_status
+
+    show_status(days, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What is configured, reachable and missing, and what to do about it."""
+    from mlops_assets.cli.doctor import run_doctor
+
+    run_doctor(as_json=as_json)
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(help="Of Dagster's UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Of MLflow's UI.")] = 5000,
+) -> None:
+    """Serve Dagster's UI (with its daemon) and MLflow's on the loopback interface, until Ctrl-C."""
+    from mlops_assets.cli.dev import serve
+
+    serve(port, mlflow_port)
+
+
+@models_app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """All versions of the registered model."""
+    from mlops_assets.cli.models import show_versions
+
+    show_versions(as_json=as_json)
+
+
+@models_app.command("history")
+def models_history(as_json: Json = False) -> None:
+    """Who promoted which version when, why and from which."""
+    from mlops_assets.cli.models import show_history
+
+    show_history(as_json=as_json)
+
+
+@models_app.command("promote")
+def promote_model(
+    version: Annotated[int, typer.Argument(min=1, help="The version that shall serve.")],
+    reason: Reason = "by hand",
+    as_json: Json = False,
+) -> None:
+    """Put a version into production without asking the gate."""
+    from mlops_assets.cli.models import promote
+
+    promote(version, reason, as_json=as_json)
+
+
+@models_app.command("rollback")
+def rollback_model(reason: Reason = "by hand", as_json: Json = False) -> None:
+    """Put the version back that was in production before."""
+    from mlops_assets.cli.models import rollback
+
+    rollback(reason, as_json=as_json)

@@ -1,0 +1,48 @@
+"""What the commands print: text for people on one console, JSON for programs on standard output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+FAILED, MISUSE = 1, 2
+"""Exit codes; 0 is done."""
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def fail(message: str, code: int = FAILED) -> typer.Exit:
+    """Print an error; raise what this returns."""
+    errors.print("error:", style="bold red", end=" ")
+    errors.print(message, markup=False)
+    return typer.Exit(code)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON to standard output."""
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False, default=str))
+
+
+@contextmanager
+def progress(total: int, *, hidden: bool = False) -> Iterator[Progress]:
+    """A progress bar on standard error with one task; it vanishes when done."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+        disable=hidden,
+    )
+    with bar:
+        bar.add_task("starting", total=total)
+        yield bar

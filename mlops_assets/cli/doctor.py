@@ -1,0 +1,145 @@
+"""``mlops-assets doctor``: each check says what it found and, where it failed, what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+from rich.table import Table
+
+from mlops_assets.assembly import build_store, build_tracking, tracking_config
+from mlops_assets.cli.console import FAILED, console, print_json
+from mlops_assets.cli.instance import dagster_home
+from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.settings import TRACKING_VARIABLE, Settings, variable
+
+OK, MISSING, BROKEN = "ok", "missing", "broken"
+_PACKAGES = ("dagster", "dagster-webserver", "dagster-mlflow", "mlflow", "scikit-learn", "skops", "pandas", "pyarrow")
+_MIN_FREE_GIB = 1.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found; ``missing`` is no fault yet, ``broken`` is one."""
+
+    check: str
+    state: str
+    detail: str
+
+
+def run_doctor(*, as_json: bool) -> None:
+    """Check everything, print settings and findings; exit with 1 if something is broken."""
+    settings = Settings()
+    checks = (_python, _packages, _data_dir, _dagster, _tracking, _raw_data)
+    findings = [Finding(check.__name__.strip("_"), *_tried(check, settings)) for check in checks]
+    listed = list(_settings(settings))
+    if as_json:
+        print_json(
+            {
+                "findings": [asdict(one) for one in findings],
+                "settings": [
+                    {"variable": name, "value": value, "set": given, "meaning": text}
+                    for name, value, given, text in listed
+                ],
+            }
+        )
+    else:
+        _print(findings, listed)
+    if any(one.state == BROKEN for one in findings):
+        raise typer.Exit(FAILED)
+
+
+def _tried(check: Callable[[Settings], tuple[str, str]], settings: Settings) -> tuple[str, str]:
+    try:
+        return check(settings)
+    except (MlopsAssetsError, OSError) as error:
+        return BROKEN, str(error)
+
+
+def _python(_settings: Settings) -> tuple[str, str]:
+    return OK, f"Python {platform.python_version()} at {sys.executable}"
+
+
+def _packages(_settings: Settings) -> tuple[str, str]:
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            return BROKEN, f"{name} is not installed. Install the project again: make install."
+    return OK, ", ".join(found)
+
+
+def _data_dir(settings: Settings) -> tuple[str, str]:
+    root = settings.data_dir.absolute()
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not os.access(existing, os.W_OK):
+        return BROKEN, f"{existing} cannot be written to. Change its owner, or set {variable('data_dir')}."
+    free = shutil.disk_usage(existing).free / 2**30
+    if free < _MIN_FREE_GIB:
+        return BROKEN, f"{root}: only {free:.2f} GiB are free. Make room, or set {variable('data_dir')}."
+    return (OK if root.exists() else MISSING), f"{root}, {free:.0f} GiB free" + (
+        "" if root.exists() else ", not made yet"
+    )
+
+
+def _dagster(settings: Settings) -> tuple[str, str]:
+    home = dagster_home(settings)
+    if not home.is_dir():
+        return BROKEN, f"DAGSTER_HOME is {home}, which is no folder. Make it, or unset DAGSTER_HOME."
+    from dagster import DagsterInstance
+
+    os.environ["DAGSTER_HOME"] = str(home)
+    with DagsterInstance.get() as instance:
+        return OK, f"instance in {home}, {instance.get_runs_count()} runs"
+
+
+def _tracking(settings: Settings) -> tuple[str, str]:
+    tracking = build_tracking(settings)
+    tracking.ping()
+    production = tracking.registry.production()
+    where = tracking_config(settings).safe_uri
+    if production is None:
+        return MISSING, f"{where} answers; no version of {settings.model_name!r} is in production yet"
+    return OK, f"{where} answers; version {production.number} of {settings.model_name!r} is in production"
+
+
+def _raw_data(settings: Settings) -> tuple[str, str]:
+    days = build_store(settings).partitions("raw_data")
+    if days:
+        return OK, f"{len(days)} days, {days[0]} … {days[-1]}"
+    if settings.source == "files":
+        return MISSING, f"no day yet. Put files at {settings.data_dir}/raw/YYYY-MM-DD/data.csv (and target.csv)."
+    return MISSING, "no day yet. Try: mlops-assets demo"
+
+
+def _settings(settings: Settings) -> Iterator[tuple[str, str, bool, str]]:
+    """Variable, value, whether somebody set it, and what it means."""
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        yield variable(name), shown, name in settings.model_fields_set, field.description or ""
+    shown = tracking_config(settings).safe_uri
+    yield TRACKING_VARIABLE, shown, not settings.uses_own_tracking, "MLflow's server. Default: SQLite under the home."
+    home = os.environ.get("DAGSTER_HOME", "")
+    yield "DAGSTER_HOME", home or str(settings.home / "dagster"), bool(home), "Dagster's own folder."
+
+
+def _print(findings: list[Finding], settings: list[tuple[str, str, bool, str]]) -> None:
+    table = Table("setting", "value", "meaning", title="Settings (bold: set by you)", title_justify="left")
+    for name, value, given, meaning in settings:
+        table.add_row(name, value, meaning, style="bold" if given else None)
+    console.print(table)
+    signs = {OK: "[green]✓[/]", MISSING: "[yellow]-[/]", BROKEN: "[red]✗[/]"}
+    for one in findings:
+        console.print(f"{signs[one.state]} [bold]{one.check}[/]:", end=" ")
+        console.print(one.detail, markup=False)
+    if Path(".env").exists():
+        console.print(f"Settings were read from {Path('.env').absolute()} and the environment.")

@@ -1,0 +1,88 @@
+"""``mlops-assets materialize``."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
+from mlops_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from mlops_assets.cli.runs import RunOutcome
+
+
+def run_materialize(
+    assets: Sequence[str], partition: str | None, first: str | None, last: str | None, *, as_json: bool
+) -> None:
+    """Check the arguments, run, report."""
+    settings = Settings()
+    from mlops_assets.cli.instance import open_instance
+    from mlops_assets.cli.runs import ASSETS, UNPARTITIONED, run_assets
+
+    if unknown := [name for name in assets if name not in ASSETS]:
+        raise fail(f"{', '.join(unknown)}: no such asset. There are: {', '.join(ASSETS)}.", MISUSE)
+    chosen = [name for name in ASSETS if name in assets] or list(ASSETS)
+    days = _days(settings, partition, first, last, needed=chosen != [UNPARTITIONED])
+    total = sum(1 if name == UNPARTITIONED else len(days) for name in chosen)
+    with open_instance(settings) as instance, progress(total, hidden=as_json) as bar:
+
+        def on_result(asset: str, ds: str, error: str | None) -> None:
+            bar.update(bar.task_ids[0], advance=1, description=f"{asset} {ds}")
+            if error and not as_json:
+                errors.print(f"{asset} {ds}: {error}", style="red", markup=False)
+
+        outcome = run_assets(settings, instance, chosen, days, on_result)
+    _report(outcome, chosen, days, as_json=as_json)
+
+
+def _days(settings: Settings, partition: str | None, first: str | None, last: str | None, *, needed: bool) -> list[str]:
+    if partition and (first or last):
+        raise fail("Give --partition or --from and --to, not both.", MISUSE)
+    if bool(first) != bool(last):
+        raise fail("--from and --to belong together.", MISUSE)
+    if not (partition or first):
+        if needed:
+            raise fail("Say for which days: --partition YYYY-MM-DD, or --from YYYY-MM-DD --to YYYY-MM-DD.", MISUSE)
+        return []
+    start, end = (_day(text) for text in (partition or first, partition or last))
+    newest = dt.datetime.now(ZoneInfo(settings.timezone)).date() - dt.timedelta(days=1)
+    if end < start:
+        raise fail(f"The range is empty: {start} comes after {end}.", MISUSE)
+    if start < settings.start_date or end > newest:
+        raise fail(
+            f"There are partitions from {settings.start_date} (MLOPS_START_DATE) to {newest} (yesterday in"
+            f" {settings.timezone}), not {start if start < settings.start_date else end}.",
+            MISUSE,
+        )
+    return [(start + dt.timedelta(days=one)).isoformat() for one in range((end - start).days + 1)]
+
+
+def _day(text: str | None) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text or "")
+    except ValueError:
+        raise fail(f"{text!r} is not a day written as YYYY-MM-DD.", MISUSE) from None
+
+
+def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "run_id": outcome.run_id,
+                "success": outcome.success,
+                "results": [
+                    {"asset": asset, "partition": ds or None, "metadata": metadata}
+                    for (asset, ds), metadata in outcome.results.items()
+                ],
+                "failures": outcome.failures,
+            }
+        )
+    elif outcome.success:
+        span = f" for {days[0]}" + (f" … {days[-1]}" if len(days) > 1 else "") if days else ""
+        console.print(f"[green]done[/] {', '.join(assets)}{span} (Dagster run {outcome.run_id})")
+    if not outcome.success:
+        message = "\n".join(f"{asset}: {text}" for asset, text in outcome.failures.items())
+        raise fail(f"{message or 'the run failed'}\n(Dagster run {outcome.run_id})")

@@ -1,0 +1,83 @@
+"""``mlops-assets models …``: the registry, and promotions by hand, logged like those of the gate."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from mlops_assets.assembly import build_tracking
+from mlops_assets.cli.console import console, print_json
+from mlops_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from mlops_assets.tracking.entities import Promotion
+
+
+def show_versions(*, as_json: bool) -> None:
+    """Print the versions, newest first."""
+    settings = Settings()
+    versions = sorted(build_tracking(settings).registry.versions(), key=lambda one: -one.number)
+    if as_json:
+        print_json([asdict(version) for version in versions])
+        return
+    table = Table("version", "stage", "trained for", "registered", "digest", "MLflow run")
+    for one in versions:
+        style = "bold green" if one.stage == "Production" else None
+        row = (str(one.number), one.stage, one.ds, f"{one.created:%Y-%m-%d %H:%M} UTC", one.digest[:12], one.run_id)
+        table.add_row(*row, style=style)
+    console.print(table if versions else f"No version of model {settings.model_name!r} is registered yet.")
+
+
+def show_history(*, as_json: bool) -> None:
+    """Print the promotions, oldest first."""
+    history = build_tracking(Settings()).registry.history()
+    if as_json:
+        print_json([asdict(promotion) for promotion in history])
+        return
+    table = Table("when", "from", "to", "by", "why")
+    for one in history:
+        table.add_row(one.at, str(one.from_version or "-"), str(one.to_version), one.by, one.reason)
+    console.print(table if history else "Nothing was promoted yet.")
+
+
+def promote(version: int, reason: str, *, as_json: bool) -> None:
+    """Put a version into production."""
+    settings = Settings()
+    registry = build_tracking(settings).registry
+    promotion = registry.promote(registry.version(version), reason=reason, by=getpass.getuser(), scores=None)
+    _log_and_print(settings, promotion, as_json=as_json)
+
+
+def rollback(reason: str, *, as_json: bool) -> None:
+    """Put the version before back into production."""
+    settings = Settings()
+    promotion = build_tracking(settings).registry.rollback(reason=reason, by=getpass.getuser())
+    _log_and_print(settings, promotion, as_json=as_json)
+
+
+def _log_and_print(settings: Settings, promotion: Promotion, *, as_json: bool) -> None:
+    if promotion.changed:
+        _log_in_dagster(settings, promotion)
+    if as_json:
+        print_json(asdict(promotion))
+    elif promotion.changed:
+        before = f" instead of version {promotion.from_version}" if promotion.from_version else ""
+        console.print(f"version {promotion.to_version} is in production{before}")
+    else:
+        console.print(f"version {promotion.to_version} was in production already")
+
+
+def _log_in_dagster(settings: Settings, promotion: Promotion) -> None:
+    """The asset's materializations are the log of promotions, so one by hand is one too."""
+    from dagster import AssetMaterialization
+
+    from mlops_assets.cli.instance import open_instance
+    from mlops_assets.pipeline.metadata import to_dagster
+
+    facts = {name: value for name, value in asdict(promotion).items() if value not in (None, {})}
+    with open_instance(settings) as instance:
+        event = AssetMaterialization("production_model", metadata=to_dagster({"promoted": True, **facts}))
+        instance.report_runless_asset_event(event)

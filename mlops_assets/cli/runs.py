@@ -1,0 +1,108 @@
+"""Executing assets from a command: one Dagster run in this process, with progress, on the shared instance."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster import AssetKey, DagsterInstance
+
+from mlops_assets.assembly import build_backend, build_tracking
+from mlops_assets.cli.instance import PROCESS_TAG, process_tag
+from mlops_assets.pipeline.build import assemble
+from mlops_assets.pipeline.partitions import daily_partitions
+
+if TYPE_CHECKING:
+    from mlops_assets.backends.base import Backend
+    from mlops_assets.settings import Settings
+    from mlops_assets.steps.runner import PartitionResult, RunInfo
+
+ASSETS = ("raw_data", "processed", "split", "model", "metrics", "production_model", "predictions")
+UNPARTITIONED = "production_model"
+
+_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+OnResult = Callable[[str, str, str | None], None]
+"""Called with asset, partition (or ``""``) and error after each day."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended.
+
+    Attributes:
+        run_id: Dagster's.
+        success: Whether all steps succeeded.
+        results: What each (asset, partition) reported; the partition of an unpartitioned asset is ``""``.
+        failures: Asset -> message.
+    """
+
+    run_id: str
+    success: bool
+    results: Mapping[tuple[str, str], Mapping[str, Any]]
+    failures: Mapping[str, str]
+
+
+class _Observed:
+    """A backend that tells about each result."""
+
+    def __init__(self, backend: Backend, on_result: OnResult) -> None:
+        self._backend, self._on_result = backend, on_result
+        self.results: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    def materialize(self, asset: str, partitions: Sequence[str], run: RunInfo) -> Iterator[PartitionResult]:
+        for result in self._backend.materialize(asset, partitions, run):
+            if not result.error:
+                self.results[asset, result.partition] = result.metadata
+            self._on_result(asset, result.partition, result.error)
+            yield result
+
+    def promote(self, run: RunInfo) -> Mapping[str, Any]:
+        metadata = self._backend.promote(run)
+        self.results[UNPARTITIONED, ""] = metadata
+        self._on_result(UNPARTITIONED, "", None)
+        return metadata
+
+
+def run_assets(
+    settings: Settings, instance: DagsterInstance, assets: Sequence[str], days: Sequence[str], on_result: OnResult
+) -> RunOutcome:
+    """Materialize assets for consecutive days in one run.
+
+    Args:
+        settings: Of the whole system.
+        instance: Where the run is recorded.
+        assets: Names; only what is named is made.
+        days: Consecutive partition keys, oldest first; may be empty if only the unpartitioned asset is named.
+        on_result: Called after each day of each asset.
+    """
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends as Ctrl-C does: the run is closed properly
+    observed = _Observed(build_backend(settings), on_result)
+    definitions = assemble(daily_partitions(settings.start_date, settings.timezone), observed, build_tracking(settings))
+    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        run_config=_SILENT,
+        instance=instance,
+        asset_selection=[AssetKey(name) for name in assets],
+        partition_key=days[0] if len(days) == 1 else None,
+        tags={
+            PROCESS_TAG: process_tag(),
+            **({_RANGE_START: days[0], _RANGE_END: days[-1]} if len(days) > 1 else {}),
+        },
+        raise_on_error=False,
+    )
+    failures = {str(event.step_key): _message(event) for event in result.all_node_events if event.is_step_failure}
+    return RunOutcome(result.run_id, result.success, observed.results, failures)
+
+
+def _message(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    error = data.error
+    while error and error.cause:
+        error = error.cause
+    return f"{error.cls_name}: {error.message.strip()}" if error else "failed without a message"

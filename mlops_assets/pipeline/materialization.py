@@ -1,0 +1,65 @@
+"""The body that all partitioned assets share: run the step for the run's days, report each day to Dagster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mlops_assets.pipeline.metadata import to_dagster
+from mlops_assets.steps.runner import PartitionResult, RunInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlops_assets.backends.base import Backend
+
+_DAYS_NAMED = 10
+
+
+def run_info(context: dg.AssetExecutionContext, parent_run_id: str | None = None) -> RunInfo:
+    """On whose behalf the steps run."""
+    return RunInfo(dagster_run_id=context.run.run_id, parent_run_id=parent_run_id)
+
+
+def materialize_partitions(
+    context: dg.AssetExecutionContext, backend: Backend, *, parent_run_id: str | None = None
+) -> dg.MaterializeResult:
+    """Make the run's partitions of the asset.
+
+    Every day has metadata of its own, also in a run over many days. Days that were finished before a failure are
+    materialized all the same: Dagster's own event for a failed step would lose them.
+
+    Raises:
+        dagster.Failure: Some days could not be made; they are named with their errors.
+    """
+    days = context.partition_keys
+    done: list[PartitionResult] = []
+    failed: list[PartitionResult] = []
+    try:
+        for result in backend.materialize(context.asset_key.path[-1], days, run_info(context, parent_run_id)):
+            (failed if result.error else done).append(result)
+            context.log.info(f"{result.partition}: {result.error or 'done'} ({len(done) + len(failed)} of {len(days)})")
+    except BaseException:
+        _report_finished(context, done)
+        raise
+    if failed:
+        _report_finished(context, done)
+        raise _failure(failed, len(days))
+    for result in done:
+        context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
+    return dg.MaterializeResult()
+
+
+def _report_finished(context: dg.AssetExecutionContext, done: Sequence[PartitionResult]) -> None:
+    for result in done:
+        context.log_event(
+            dg.AssetMaterialization(context.asset_key, partition=result.partition, metadata=to_dagster(result.metadata))
+        )
+
+
+def _failure(failed: Sequence[PartitionResult], days: int) -> dg.Failure:
+    shown = "\n".join(f"{result.partition}: {result.error}" for result in failed[:_DAYS_NAMED])
+    more = f"\n… and {len(failed) - _DAYS_NAMED} more" if len(failed) > _DAYS_NAMED else ""
+    # The input is as it is: trying again cannot help.
+    return dg.Failure(f"{len(failed)} of {days} days could not be made:\n{shown}{more}", allow_retries=False)

@@ -1,0 +1,88 @@
+"""The resources: the backend that runs the steps, and the MLflow run of a Dagster run (dagster-mlflow).
+
+Both are plain objects or built from them, not from run configuration: a tracking URI may hold a password, and run
+configuration is stored and shown.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from mlops_assets.backends.base import Backend
+    from mlops_assets.tracking.tracker import Tracking
+
+_OVER = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+_TRACKING_URI = "MLFLOW_TRACKING_URI"
+
+
+def build_resources(backend: Backend, tracking: Tracking) -> dict[str, Any]:
+    """All resources that the assets need."""
+    return {"backend": backend, "mlflow": mlflow_run_resource(tracking)}
+
+
+def mlflow_run_resource(tracking: Tracking) -> dg.ResourceDefinition:
+    """``dagster_mlflow.mlflow_tracking``: one MLflow run for a Dagster run, under which the runs of its models lie.
+
+    It adds what the library leaves open: the library is imported when the resource is used (it imports all of MLflow);
+    the run is always ended, whatever way the Dagster run ends; runs that a killed process left open are ended; MLflow's
+    global tracking URI is put back.
+    """
+
+    @dg.resource(description="The MLflow run of this Dagster run.")
+    def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
+        instance = context.instance
+        assert instance is not None  # noqa: S101  # a run always has one
+        tracking.close_runs(lambda run_id: is_over(instance, run_id))
+        yield from _mlflow_run(context, tracking)
+
+    return mlflow
+
+
+def is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a Dagster run has ended, or is not known here any more."""
+    run = instance.get_run_by_id(run_id)
+    return run is None or run.status in _OVER
+
+
+def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # all of dagster-mlflow is beta; the lock file pins it
+        import mlflow
+        from dagster_mlflow import mlflow_tracking
+    config = {
+        "experiment_name": tracking.config.experiment,
+        "mlflow_tracking_uri": tracking.config.uri,
+        "parent_run_id": None,
+        "mlflow_run_id": None,
+        "env": {},
+        "env_to_tag": None,
+        "extra_tags": {},
+    }
+    before = os.environ.get(_TRACKING_URI)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            run = next(mlflow_tracking.resource_fn(context.replace_config(config)))
+        yield run
+    finally:
+        mlflow.end_run(_final_status(context))
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # how MLflow itself puts it back; unsets the variable
+        if before is not None:
+            os.environ[_TRACKING_URI] = before
+
+
+def _final_status(context: dg.InitResourceContext) -> str:
+    instance, run = context.instance, context.dagster_run
+    assert instance is not None  # noqa: S101  # a run always has one
+    assert run is not None  # noqa: S101  # likewise
+    current = instance.get_run_by_id(run.run_id)
+    if current is not None and current.status in {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}:
+        return "KILLED"
+    failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
+    return "FAILED" if failures else "FINISHED"

@@ -1,0 +1,183 @@
+"""The settings: environment variables and ``.env``, typed, validated once, described.
+
+Entry points (command line, ``definitions``, ``python -m mlops_assets.steps``) build them; nothing reads them at import
+time, and nothing below the entry points knows that they exist: steps get
+:class:`~mlops_assets.steps.parameters.Parameters`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from mlops_assets.errors import SettingsError
+from mlops_assets.steps.generate import SOURCES
+from mlops_assets.steps.parameters import Parameters
+
+PREFIX = "MLOPS_"
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+MLFLOW_UI = "http://127.0.0.1:5000"
+_ID_OF_TRANSACTIONS = "TRANSACTION_ID"
+
+
+class Settings(BaseSettings):
+    """Everything a user can set; the variable of a field is its name in capitals after ``MLOPS_``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+    )
+
+    home: Path = Field(Path(".mlops"), description="Hidden folder for Dagster's and MLflow's own files.")
+    data_dir: Path = Field(Path("data"), description="The data root: raw/, processed/, split/, models/, predictions/.")
+    backend: Literal["inprocess"] = Field("inprocess", description="Where steps run.")
+    source: str = Field(
+        "classification", description=f"Where raw data come from: files (others drop them), {', '.join(SOURCES)}."
+    )
+    start_date: dt.date = Field(dt.date(2026, 1, 1), description="The first day: where the partitions begin.")
+    timezone: str = Field("UTC", description="The time zone in which a day begins and ends, such as Europe/Berlin.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    rows_per_day: int = Field(10_000, ge=1, le=10_000_000, description="Rows that a generator makes for a day.")
+    csv_delimiter: str = Field(",", min_length=1, max_length=1, description="Between the cells of delivered files.")
+    id_column: str = Field(
+        "", validate_default=True, description="The column that identifies a row; it is never a feature. Default: id."
+    )
+    target_column: str = Field("target", min_length=1, description="What the target is called in processed data.")
+    drop_columns: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Columns that must not become features, separated by commas."
+    )
+    positive_label: str | None = Field(
+        None, description="The positive class of a binary problem. Default: the later one."
+    )
+    validation_share: float = Field(0.2, gt=0, lt=1, description="Share of the rows that are held out.")
+    estimator: Literal["hist_gradient_boosting", "random_forest", "logistic_regression"] = Field(
+        "hist_gradient_boosting", description="What is trained."
+    )
+    imputation: Literal["mean", "median", "most_frequent"] = Field(
+        "mean", description="How missing numbers are filled, from the training rows."
+    )
+    train_window_days: int = Field(1, ge=1, le=3_650, description="A model learns from the rows of this many days.")
+    model_name: str = Field("mlops-assets", min_length=1, description="The registered model in MLflow.")
+    model_version: int | None = Field(
+        None, ge=1, description="Predict with this version instead of the one in production."
+    )
+    experiment: str = Field("mlops-assets", min_length=1, description="The experiment in MLflow.")
+    mlflow_ui_url: str | None = Field(
+        None, description=f"Base of links to MLflow's UI. Default: the tracking server, or {MLFLOW_UI} (make dev)."
+    )
+    gate_metric: Literal["roc_auc", "average_precision", "log_loss"] = Field(
+        "roc_auc", description="What the gate compares models by."
+    )
+    gate_min_score: float = Field(
+        0.55, description="What a new model must reach in any case (log_loss: must stay below)."
+    )
+    gate_confidence: float = Field(
+        0.95, ge=0.5, lt=1, description="How sure the gate must be that a new model is better than the old one."
+    )
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment and ``.env``; keyword arguments win.
+
+        Raises:
+            SettingsError: A variable is unknown or has a value that cannot be used; every problem is listed.
+        """
+        problems = list(_unknown_variables(self._env_file(values)))
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problems = [*(_problem(one) for one in error.errors()), *problems]
+        if problems:
+            raise SettingsError("The settings cannot be used:\n" + "\n".join(f"- {problem}" for problem in problems))
+
+    @classmethod
+    def _env_file(cls, values: dict[str, Any]) -> Path | None:
+        name = values.get("_env_file", cls.model_config.get("env_file"))
+        return None if name is None else Path(str(name))
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, value: str) -> str:
+        if value not in ("files", *SOURCES):
+            raise ValueError(f"expected one of files, {', '.join(SOURCES)}")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("expected a name of the IANA time zone database, such as UTC or Europe/Berlin") from None
+        return value
+
+    @field_validator("id_column")
+    @classmethod
+    def _id_of_source(cls, value: str, info: Any) -> str:
+        return value or (_ID_OF_TRANSACTIONS if info.data.get("source") == "transactions" else "id")
+
+    @field_validator("drop_columns", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @property
+    def tracking_uri(self) -> str:
+        """``MLFLOW_TRACKING_URI``, else SQLite under the home. May hold a password: never log it."""
+        return os.environ.get(TRACKING_VARIABLE) or f"sqlite:///{self.home.absolute() / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def uses_own_tracking(self) -> bool:
+        """Whether MLflow's files lie under the home."""
+        return not os.environ.get(TRACKING_VARIABLE)
+
+    @property
+    def artifact_root(self) -> Path:
+        """Where MLflow's artifacts lie when its files are under the home."""
+        return self.home.absolute() / "mlflow" / "artifacts"
+
+    def parameters(self) -> Parameters:
+        """What the steps get of the settings."""
+        names = Parameters.__dataclass_fields__.keys() & type(self).model_fields.keys()
+        return Parameters(
+            **{**{name: getattr(self, name) for name in names}, "start_date": self.start_date.isoformat()}
+        )
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def _unknown_variables(env_file: Path | None) -> Iterator[str]:
+    known = [variable(name) for name in Settings.model_fields]
+    for name in sorted({*os.environ, *_names_in(env_file)}):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            similar = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"did you mean {similar[0]}?" if similar else "see mlops-assets doctor for the settings there are."
+            yield f"{name} is no setting: {hint}"
+
+
+def _names_in(env_file: Path | None) -> list[str]:
+    if env_file is None or not env_file.is_file():
+        return []
+    from dotenv import dotenv_values
+
+    return list(dotenv_values(env_file))
+
+
+def _problem(error: Any) -> str:
+    name = variable(str(error["loc"][0])) if error["loc"] else "the settings"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name} is {error['input']!r}: {message}"

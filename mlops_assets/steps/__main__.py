@@ -1,0 +1,57 @@
+"""Run one step without Dagster: ``python -m mlops_assets.steps STEP --partition YYYY-MM-DD …``.
+
+Settings come from the environment, as everywhere. Prints one line of JSON a day on standard output. Exit codes: 0 done,
+1 a day failed, 2 misuse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from mlops_assets.assembly import build_store, build_tracking
+from mlops_assets.errors import MlopsAssetsError, SettingsError
+from mlops_assets.settings import Settings
+from mlops_assets.steps.catalog import PROMOTE, STEPS
+from mlops_assets.steps.runner import Runner
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and run; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mlops_assets.steps", description="Run one step.")
+    parser.add_argument("step", choices=[*STEPS, PROMOTE])
+    parser.add_argument("--partition", action="append", default=[], metavar="YYYY-MM-DD", help="a day; may be repeated")
+    options = parser.parse_args(arguments)
+    if not options.partition and options.step != PROMOTE:
+        parser.error("--partition is missing: for which day?")
+    try:
+        return _run(options.step, options.partition)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    except MlopsAssetsError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _run(step: str, partitions: Sequence[str]) -> int:
+    settings = Settings()
+    store, tracking = build_store(settings), build_tracking(settings)
+    if step == PROMOTE:
+        from mlops_assets.steps.promotion import promote
+
+        print(json.dumps(promote(store, tracking, settings.parameters(), by=getpass.getuser())))  # noqa: T201
+        return 0
+    code = 0
+    for result in Runner(store, tracking, settings.parameters()).run(step, partitions):
+        print(json.dumps(asdict(result), ensure_ascii=False), flush=True)  # noqa: T201
+        code = 1 if result.error else code
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
