@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from mlops_assets.backends.base import Backend
-from mlops_assets.pipeline.materialization import materialize_partitions, run_info
-from mlops_assets.pipeline.metadata import to_dagster
+from mlops_assets.pipeline.materialization import materialize_partitions, materialize_promotion
 from mlops_assets.steps.catalog import step_of_asset
 
 OWNERS = ["team:data"]
@@ -69,7 +68,7 @@ def _declare(days: dg.DailyPartitionsDefinition) -> Assets:
         context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend], mlflow: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
         """A scikit-learn pipeline with its preprocessing inside, logged and registered in MLflow."""
-        return materialize_partitions(context, backend, parent_run_id=mlflow.mlflow_run_id)
+        return materialize_partitions(context, backend, parent_run_id=mlflow.active_run().info.run_id)
 
     @dg.asset(**declared("metrics", TRAINING, {"scikitlearn", "mlflow"}, ("split", "model")))
     def metrics(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
@@ -79,7 +78,7 @@ def _declare(days: dg.DailyPartitionsDefinition) -> Assets:
     @dg.asset(group_name=SERVING, kinds={"mlflow"}, deps=["metrics"], owners=OWNERS, tags={"step": "promote"})
     def production_model(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
         """The model in MLflow's stage Production. Each materialization is a decision of the gate."""
-        return dg.MaterializeResult(metadata=to_dagster(backend.promote(run_info(context))))
+        return materialize_promotion(context, backend)
 
     @dg.asset(**declared("predictions", SERVING, {"csv", "scikitlearn"}, ("raw_data", "production_model")))
     def predictions(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:

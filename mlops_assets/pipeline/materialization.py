@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.pipeline.metadata import to_dagster
 from mlops_assets.steps.runner import PartitionResult, RunInfo
 
@@ -40,8 +41,10 @@ def materialize_partitions(
         for result in backend.materialize(context.asset_key.path[-1], days, run_info(context, parent_run_id)):
             (failed if result.error else done).append(result)
             context.log.info(f"{result.partition}: {result.error or 'done'} ({len(done) + len(failed)} of {len(days)})")
-    except BaseException:
+    except BaseException as error:
         _report_finished(context, done)
+        if isinstance(error, MlopsAssetsError):
+            raise dg.Failure(str(error)) from error
         raise
     if failed:
         _report_finished(context, done)
@@ -49,6 +52,18 @@ def materialize_partitions(
     for result in done:
         context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
     return dg.MaterializeResult()
+
+
+def materialize_promotion(context: dg.AssetExecutionContext, backend: Backend) -> dg.MaterializeResult:
+    """Let the gate decide; the materialization records what it decided.
+
+    Raises:
+        dagster.Failure: There is nothing to put into production.
+    """
+    try:
+        return dg.MaterializeResult(metadata=to_dagster(backend.promote(run_info(context))))
+    except MlopsAssetsError as error:
+        raise dg.Failure(str(error)) from error
 
 
 def _report_finished(context: dg.AssetExecutionContext, done: Sequence[PartitionResult]) -> None:

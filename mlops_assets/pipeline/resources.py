@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -51,11 +52,10 @@ def is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)  # all of dagster-mlflow is beta; the lock file pins it
+    with _quiet():
         import mlflow
         from dagster_mlflow import mlflow_tracking
-    config = {
+    config: dict[str, Any] = {
         "experiment_name": tracking.config.experiment,
         "mlflow_tracking_uri": tracking.config.uri,
         "parent_run_id": None,
@@ -66,9 +66,9 @@ def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator
     }
     before = os.environ.get(_TRACKING_URI)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", dg.BetaWarning)
-            run = next(mlflow_tracking.resource_fn(context.replace_config(config)))
+        with _quiet():
+            inner = mlflow_tracking.resource_fn(context.replace_config(config))  # type: ignore[call-arg]
+            run = next(inner)
         yield run
     finally:
         mlflow.end_run(_final_status(context))
@@ -77,8 +77,17 @@ def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator
             os.environ[_TRACKING_URI] = before
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """All of dagster-mlflow is beta and calls deprecated parts of Dagster; the lock file pins both."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
 def _final_status(context: dg.InitResourceContext) -> str:
-    instance, run = context.instance, context.dagster_run
+    instance, run = context.instance, context.run
     assert instance is not None  # noqa: S101  # a run always has one
     assert run is not None  # noqa: S101  # likewise
     current = instance.get_run_by_id(run.run_id)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlops_assets.errors import DataError
 from mlops_assets.steps.declaration import Outcome
-from mlops_assets.steps.features import kinds_of, model_frame
+from mlops_assets.steps.features import class_probabilities, kinds_of, model_frame
 from mlops_assets.store.layout import METRICS, MODEL, VAL
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def evaluate(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     truth = val[params.target_column].to_numpy()
     if not len(truth):
         return Outcome({METRICS: {"rows": 0, "metrics": {}}}, {"warnings": ["no row was held out: no metrics"]})
-    proba = pipeline.predict_proba(model_frame(val, kinds_of(pipeline), f"split/{ds}/{VAL}"))
+    proba = class_probabilities(pipeline, model_frame(val, kinds_of(pipeline), f"split/{ds}/{VAL}"))
     classes = np.asarray(pipeline.classes_)
     metrics = scores(truth, proba, classes, params.positive_label)
     labels = [*classes, *sorted(set(truth) - set(classes))]  # a class may be new on the held-out rows

@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_assets.errors import DataError
+from mlops_assets.steps.threads import openmp_threads_for
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
 DOUBLE, STRING, DATETIME = "double", "string", "datetime"
@@ -126,6 +128,13 @@ def build_pipeline(
     if estimator == "logistic_regression":
         stages.append(("scale", StandardScaler()))
     return Pipeline([*stages, ("estimator", _estimator(estimator, seed))])
+
+
+def class_probabilities(pipeline: Pipeline, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Probability of each class. Shape (n, classes), in the order of ``pipeline.classes_``."""
+    with openmp_threads_for(frame.size):
+        proba: NDArray[np.float64] = pipeline.predict_proba(frame)
+    return proba
 
 
 def kinds_of(pipeline: Pipeline) -> dict[str, str]:

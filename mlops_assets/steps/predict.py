@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_assets.steps.declaration import Outcome
-from mlops_assets.steps.features import kinds_of, model_frame
+from mlops_assets.steps.features import class_probabilities, kinds_of, model_frame
 from mlops_assets.store.layout import DATA, PREDICTIONS
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _scored(
     for block in blocks:
         if not rows:
             report["columns_ignored"] = [name for name in block.column_names if name not in {*kinds, id_column}]
-        proba = pipeline.predict_proba(model_frame(block, kinds, source, rows_before=rows))
+        proba = class_probabilities(pipeline, model_frame(block, kinds, source, rows_before=rows))
         winners = proba.argmax(axis=1)
         has_id = id_column in block.column_names
         identity = block[id_column] if has_id else pa.array(np.arange(rows + 1, rows + block.num_rows + 1))

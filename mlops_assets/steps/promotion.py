@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.steps.features import kinds_of, model_frame
+from mlops_assets.steps.features import class_probabilities, kinds_of, model_frame
 from mlops_assets.steps.gate import MIN_ROWS_OF_CLASS, Decision, decide
 from mlops_assets.steps.recording import model_metadata
 from mlops_assets.steps.train import stacked
@@ -51,8 +51,9 @@ def promote(store: LocalStore, tracking: Tracking, params: Parameters, *, by: st
         raise NothingToPromoteError(
             f"No version of model {tracking.config.model_name!r} is registered. Materialize model and metrics first."
         )
+    days: list[str] = []
     if champion is not None and champion.digest == challenger.digest:
-        decision, days = Decision(False, f"version {champion.number} is the newest model and in production already"), []
+        decision = Decision(False, f"version {champion.number} is the newest model and in production already")
     else:
         rows, days = _held_out(store, params)
         models = [tracking.registry.load(challenger), None if champion is None else tracking.registry.load(champion)]
@@ -116,6 +117,6 @@ def _decision(rows: pa.Table, models: list[Pipeline | None], params: Parameters)
 def _probabilities(model: Pipeline, rows: pa.Table, classes: NDArray[Any]) -> NDArray[np.float64]:
     """Shape (n, classes): zero for a class that this model does not know."""
     proba = np.zeros((rows.num_rows, len(classes)))
-    known = model.predict_proba(model_frame(rows, kinds_of(model), "the held-out rows"))
+    known = class_probabilities(model, model_frame(rows, kinds_of(model), "the held-out rows"))
     proba[:, np.searchsorted(classes, model.classes_)] = known
     return proba

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlops_assets.steps.declaration import Outcome
     from mlops_assets.steps.runner import Runner
     from mlops_assets.tracking.tracker import Tracking
-    from mlops_assets.tracking.types import Version
+    from mlops_assets.tracking.entities import Version
 
 _EXAMPLE_ROWS = 3
 

@@ -120,15 +120,19 @@ class Runner:
                 continue
             days = self._window(file, ds) if file.window else [ds]
             for day in days:
-                digests[self.store.relative(file.asset, day, file.name)] = self.store.info(
-                    file.asset, day, file.name
-                ).sha256
+                digests[self.store.relative(file.asset, day, file.name)] = self._digest(file, day)
             contents = [self._content(file, day) for day in days]
             inputs[file.name] = contents if file.window else contents[0]
         if step.uses_production_model:
             version, inputs["production"] = self._production_model()
             digests[f"models:/{version.name}/{version.number}"] = version.digest
         return inputs, digests
+
+    def _digest(self, file: File, ds: str) -> str:
+        """What identifies an input: of a model its fitted content, because skops writes other bytes each time."""
+        if file.kind is Kind.MODEL:
+            return str(self.store.require(file.asset, ds).metadata["model_digest"])
+        return self.store.info(file.asset, ds, file.name).sha256
 
     def _content(self, file: File, ds: str) -> Any:
         if file.kind is Kind.STREAM:

@@ -12,6 +12,7 @@ from mlops_assets.errors import DataError
 from mlops_assets.steps.declaration import Outcome
 from mlops_assets.steps.features import build_pipeline, feature_kinds, model_frame
 from mlops_assets.steps.rows import class_balance
+from mlops_assets.steps.threads import openmp_threads_for
 from mlops_assets.store.layout import MODEL, TRAIN
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def train(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     kinds = feature_kinds(table.schema, without=(params.id_column, params.target_column))
     frame = model_frame(table, kinds, f"split/{ds}/{TRAIN}")
     pipeline = build_pipeline(frame, kinds, estimator=params.estimator, imputation=params.imputation, seed=params.seed)
-    with warnings.catch_warnings():
+    with openmp_threads_for(frame.size), warnings.catch_warnings():
         # A class of fewer rows than the target encoder has folds: it still encodes, over fewer rows.
         warnings.filterwarnings("ignore", message="The least populated class")
         # A column without any value is kept and filled with zeros, on purpose.

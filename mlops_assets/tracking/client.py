@@ -59,6 +59,14 @@ class Connection:
             return client
 
     @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes out of a SQLite store; does nothing for servers and other databases."""
+        # Connect first: opening takes the same lock, which a process cannot hold twice.
+        _ = self.client
+        with store_lock(self.config):
+            yield
+
+    @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
         """Turn the exceptions of MLflow, its database and the file system into a `TrackingError`.
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from sklearn.pipeline import Pipeline
 
-# Written by BaseEstimator.__getstate__, so it appears after loading only.
-_NOT_LEARNED = frozenset({"_sklearn_version"})
+# The version is written by BaseEstimator.__getstate__, so it appears after loading only; the number of OpenMP threads
+# that fitted a model does not change what it learned.
+_NOT_LEARNED = frozenset({"_sklearn_version", "n_threads"})
 
 
 def model_digest(pipeline: Pipeline) -> str:

@@ -17,7 +17,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from mlops_assets.tracking import history as log
-from mlops_assets.tracking.client import store_lock
 from mlops_assets.tracking.errors import TrackingError
 from mlops_assets.tracking.entities import Promotion, Version
 from mlops_assets.tracking.versions import Versions, to_version
@@ -62,7 +61,7 @@ class Registry(Versions):
             TrackingError: No such version, or MLflow refused.
         """
         number = version.number if isinstance(version, Version) else int(version)
-        with store_lock(self._connection.config):
+        with self._connection.exclusive():
             return self._promote(Promotion(_now(), by, reason, None, number, dict(scores or {})))
 
     def rollback(self, *, reason: str, by: str) -> Promotion:
@@ -75,7 +74,7 @@ class Registry(Versions):
         Raises:
             TrackingError: There is no earlier version, or MLflow refused.
         """
-        with store_lock(self._connection.config):
+        with self._connection.exclusive():
             model = self._heal(self._read())
             serving = _in_production(model) if model else None
             number = serving.number if serving else None
@@ -142,7 +141,7 @@ class Registry(Versions):
         model = self._read()
         if model is None or _in_step(model):
             return model
-        with store_lock(self._connection.config):
+        with self._connection.exclusive():
             return self._heal(self._read())
 
     def _heal(self, model: RegisteredModel | None) -> RegisteredModel | None:

@@ -130,13 +130,13 @@ class Versions:
         from mlflow.exceptions import MlflowException
 
         client = self._connection.client
-        # A store that is opened directly resolves models:/ through MLflow's global URI, which is not ours to set.
-        is_server = self._connection.config.is_server
-        source = f"models:/{logged_model.model_id}" if is_server else logged_model.uri
+        # A store that is opened directly resolves model ids through MLflow's global URI, which is not ours to set.
+        is_server, model_id = self._connection.config.is_server, logged_model.model_id
+        source, known_as = (f"models:/{model_id}", model_id) if is_server else (logged_model.uri, None)
         for attempt in (1, 2):
             try:
                 return client.create_model_version(
-                    self._name, source, run_id, dict(tags), await_creation_for=0, model_id=logged_model.model_id
+                    self._name, source, run_id, dict(tags), await_creation_for=0, model_id=known_as
                 )
             except MlflowException as error:
                 if attempt == 2 or error.error_code != "RESOURCE_DOES_NOT_EXIST":  # noqa: PLR2004 (the last attempt)

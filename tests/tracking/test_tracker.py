@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import mlflow
 import numpy as np
@@ -82,7 +83,7 @@ def _die_in_a_run(store):
 
 def test_close_runs_ends_what_a_kill_left(tracking):
     # given: a killed process, a run of a living Dagster run, and a run that is nobody's
-    child = FORK.Process(target=_die_in_a_run, args=(tracking.config,))
+    child = FORK.Process(target=_die_in_a_run, args=(tracking.config,), daemon=True)
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
@@ -108,7 +109,9 @@ def test_logged_model_is_a_complete_mlflow_model(tracking, train, data, monkeypa
     version = train(tracking, kind="boosting")
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
     monkeypatch.setattr("mlflow.utils.requirements_utils.warn_dependency_requirement_mismatches", lambda *_: None)
-    from mlflow import pyfunc, sklearn
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow import pyfunc, sklearn
 
     folder = next(tmp_path.rglob("MLmodel")).parent
     # when
@@ -227,7 +230,7 @@ def test_two_processes_may_open_a_fresh_store_at_once(tmp_path):
     # given
     results = FORK.Queue()
     store = config(tmp_path / "new" / "folder")
-    children = [FORK.Process(target=_open_fresh, args=(store, results)) for _ in range(2)]
+    children = [FORK.Process(target=_open_fresh, args=(store, results), daemon=True) for _ in range(2)]
     # when
     for child in children:
         child.start()

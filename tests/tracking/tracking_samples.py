@@ -8,10 +8,12 @@ import types
 
 import numpy as np
 import pandas as pd
+import sklearn
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
@@ -69,6 +71,13 @@ def frame(rows: int = 240) -> tuple[pd.DataFrame, pd.Series]:
     return data, ((data["b"] + (data["c"] == "x")) > 0).astype(int)
 
 
+def _target_encoder() -> TargetEncoder:
+    # The argument that makes it repeatable changed in scikit-learn 1.9.
+    if tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 9):
+        return TargetEncoder(random_state=0)
+    return TargetEncoder(cv=StratifiedKFold(5, shuffle=True, random_state=0))
+
+
 def pipeline(kind: str, **changes: object) -> Pipeline:
     """An unfitted pipeline of one of `KINDS`; its encoder differs from kind to kind so that all are covered."""
     encoder, estimator = {
@@ -80,7 +89,7 @@ def pipeline(kind: str, **changes: object) -> Pipeline:
             OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
             HistGradientBoostingClassifier(max_iter=10, random_state=0, categorical_features=[2, 3]),
         ),
-        "forest": (TargetEncoder(), RandomForestClassifier(n_estimators=10, random_state=0)),
+        "forest": (_target_encoder(), RandomForestClassifier(n_estimators=10, random_state=0)),
         "logistic": (OneHotEncoder(handle_unknown="ignore", sparse_output=False), LogisticRegression(max_iter=500)),
     }[kind]
     parts = FunctionTransformer(features.date_parts, feature_names_out=features.date_part_names)

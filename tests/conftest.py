@@ -1,0 +1,52 @@
+"""What all tests share: settings on a folder of their own, over a real SQLite store of MLflow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+with warnings.catch_warnings():
+    # Imports of MLflow and of dagster-mlflow warn of other people's deprecations and of beta state.
+    warnings.simplefilter("ignore")
+    import dagster_mlflow  # noqa: F401
+    import mlflow.store.model_registry.sqlalchemy_store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+from mlops_assets.assembly import build_tracking
+from mlops_assets.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's shell reaches a test."""
+    for name in os.environ:
+        if name.startswith(("MLOPS_", "MLFLOW_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tracking_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database; making one takes over a second of migrations, copying none."""
+    home = tmp_path_factory.mktemp("template")
+    build_tracking(Settings(_env_file=None, home=home)).registry.versions()
+    return home / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path, tracking_template: Path) -> Callable[..., Settings]:
+    """Settings whose files all lie in ``tmp_path``; keyword arguments change some."""
+
+    def make(**changes: object) -> Settings:
+        home = tmp_path / ".mlops"
+        if not home.exists():
+            (home / "mlflow").mkdir(parents=True)
+            shutil.copy(tracking_template, home / "mlflow" / "mlflow.db")
+        values = {"home": home, "data_dir": tmp_path / "data", "rows_per_day": 300, **changes}
+        return Settings(_env_file=None, **values)
+
+    return make

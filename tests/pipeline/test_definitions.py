@@ -1,0 +1,55 @@
+"""The code location loads in a fresh interpreter, shows the graph, and imports nothing that steps need."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+LOOK = """
+import json, sys
+from mlops_assets.definitions import defs
+graph = defs.resolve_asset_graph()
+nodes = {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+print(json.dumps({
+    "deps": {name: sorted(key.to_user_string() for key in node.parent_keys) for name, node in nodes.items()},
+    "daily": [name for name, node in nodes.items() if node.is_partitioned],
+    "described": [name for name, node in nodes.items() if node.description and node.group_name != "default" and node.owners],
+    "heavy": [name for name in ("mlflow", "sklearn", "pandas", "pyarrow", "numpy", "skops") if name in sys.modules],
+}))
+"""
+
+
+def look(tmp_path, **environment):
+    command = [sys.executable, "-W", "error", "-c", LOOK]
+    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_asset_graph(tmp_path):
+    # given / when the location is loaded without any setting
+    done = look(tmp_path)
+    # then the graph is the design's
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["deps"] == {
+        "raw_data": [],
+        "processed": ["raw_data"],
+        "split": ["processed"],
+        "model": ["split"],
+        "metrics": ["model", "split"],
+        "production_model": ["metrics"],
+        "predictions": ["production_model", "raw_data"],
+    }
+    assert sorted(seen["daily"]) == ["metrics", "model", "predictions", "processed", "raw_data", "split"]
+    assert sorted(seen["described"]) == sorted(seen["deps"])
+    # and showing it costs no heavy import and leaves no file
+    assert seen["heavy"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_setting_is_named(tmp_path):
+    # given a typo / when the location is loaded
+    done = look(tmp_path, MLOPS_SEEED="1")
+    # then the error names it and what was meant
+    assert done.returncode != 0
+    assert "MLOPS_SEEED is no setting: did you mean MLOPS_SEED?" in done.stderr
