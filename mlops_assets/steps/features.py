@@ -187,18 +187,30 @@ def _representation(column: pa.ChunkedArray, kind: str, name: str, source: str, 
     if kind == STRING:
         return pc.fill_null(column.cast(pa.string()), "").to_pandas()
     wanted = pa.float64() if kind == DOUBLE else pa.timestamp("us")
-    if kind == DATETIME and pa.types.is_timestamp(column.type) and column.type.tz is not None:
-        column = column.cast(pa.timestamp(column.type.unit))
     try:
-        values = column.cast(wanted) if column.null_count < len(column) else pa.nulls(len(column), wanted)
+        values = _cast(column, wanted) if column.null_count < len(column) else pa.nulls(len(column), wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _not_of_kind(column, wanted, name, source, rows_before) from error
     if kind == DATETIME:
         return values.to_pandas()
     numbers = values.to_numpy()
-    if not np.isfinite(numbers.sum()):  # cheap where all is well: one pass
-        numbers = np.where(np.isinf(numbers), np.nan, numbers)
-    return numbers
+    with np.errstate(all="ignore"):
+        is_finite = np.isfinite(numbers.sum())  # cheap where all is well: one pass
+    return numbers if is_finite else np.where(np.isinf(numbers), np.nan, numbers)
+
+
+def _cast(column: pa.ChunkedArray | pa.Scalar, wanted: pa.DataType) -> Any:
+    """A column or a value as another type; rounding is allowed (large integers, nanoseconds), nonsense is not.
+
+    Raises:
+        pa.ArrowInvalid, pa.ArrowNotImplementedError: It does not mean anything as that type.
+    """
+    is_text, is_date = pa.types.is_string(column.type), pa.types.is_timestamp(column.type)
+    if pa.types.is_timestamp(wanted) and not (is_text or is_date):
+        raise pa.ArrowInvalid("a number is no date")  # Arrow would count it as microseconds
+    if is_date and column.type.tz is not None:
+        column = column.cast(pa.timestamp(column.type.unit))
+    return column.cast(wanted, safe=is_text)
 
 
 def _not_of_kind(column: pa.ChunkedArray, wanted: pa.DataType, name: str, source: str, rows_before: int) -> DataError:
@@ -214,7 +226,7 @@ def _not_of_kind(column: pa.ChunkedArray, wanted: pa.DataType, name: str, source
 
 def _castable(value: pa.Scalar, wanted: pa.DataType) -> bool:
     try:
-        value.cast(wanted)
+        _cast(value, wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False
     return True

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlops_assets.steps.parameters import Parameters
 
 MAX_CLASSES = 100
+_ROWS_SHOWN = 5
+_EXACT_IN_FLOAT = 2.0**53
 
 
 def process(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
@@ -35,13 +37,13 @@ def process(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
         ``train_data.csv``: the id where there is one, the features, the target last.
 
     Raises:
-        DataError: Lengths differ, an id stands twice with different content, the target is no class label, or no row
-            is left.
+        DataError: Lengths differ, an id is missing or stands twice with different content, the target is no class label
+            or among the features, or no row is left.
     """
     data, target = inputs[DATA], inputs[TARGET]
     by_id = params.id_column in data.column_names and params.id_column in target.column_names
     label = target_name(target.column_names, params, ds)
-    table = _fix_types(_without(data, params, ds))
+    table = _fix_types(_without(data, label, params, ds))
     joined, unmatched = (
         _join_by_id(table, target, label, params, ds)
         if by_id
@@ -50,7 +52,7 @@ def process(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     labelled = joined.filter(joined[params.target_column].is_valid())
     distinct = labelled.filter(pa.array(~duplicates_of(labelled)))
     if params.id_column in distinct.column_names:
-        _refuse_repeated_ids(distinct[params.id_column], params, ds)
+        _refuse_bad_ids(distinct[params.id_column], data[params.id_column], params, ds, DATA)
     if not distinct.num_rows:
         raise DataError(
             f"raw/{ds}/{TARGET}: no row of raw/{ds}/{DATA} has a target. Deliver the targets of the day again."
@@ -69,12 +71,12 @@ def process(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     )
 
 
-def _without(data: pa.Table, params: Parameters, ds: str) -> pa.Table:
+def _without(data: pa.Table, label: str, params: Parameters, ds: str) -> pa.Table:
     table = data.drop_columns([name for name in params.drop_columns if name in data.column_names])
-    if params.target_column in table.column_names:
+    if leaks := [name for name in (params.target_column, label) if name in table.column_names]:
         raise DataError(
-            f"raw/{ds}/{DATA} has a column {params.target_column!r}, which is what the target is called. Add it to"
-            " MLOPS_DROP_COLUMNS (it would leak the target) or set MLOPS_TARGET_COLUMN to another name."
+            f"raw/{ds}/{DATA} has a column {leaks[0]!r}, which is what the target is called. Add it to"
+            " MLOPS_DROP_COLUMNS (it would leak the target); if it is a feature, give it another name."
         )
     if not set(table.column_names) - {params.id_column}:
         raise DataError(f"raw/{ds}/{DATA} has no column left to learn from. Check MLOPS_DROP_COLUMNS.")
@@ -89,26 +91,44 @@ def _join_by_position(table: pa.Table, target: pa.Table, label: str, params: Par
 
 def _join_by_id(table: pa.Table, target: pa.Table, label: str, params: Parameters, ds: str) -> tuple[pa.Table, int]:
     """The rows of ``table`` in their order with their target, and how many targets have no row."""
+    delivered = target[params.id_column]
     target = target.select([params.id_column, label])
     target = target.filter(pa.array(~duplicates_of(target)))
-    _refuse_repeated_ids(target[params.id_column], params, ds, TARGET)
     ids = target[params.id_column].combine_chunks()
+    _refuse_bad_ids(target[params.id_column], delivered, params, ds, TARGET)
     place = pc.index_in(table[params.id_column], value_set=ids)
     column = target[label].combine_chunks().take(place)
     unmatched = len(ids) - pc.count_distinct(place.drop_null()).as_py()
     return table.append_column(params.target_column, column), unmatched
 
 
-def _refuse_repeated_ids(ids: pa.ChunkedArray, params: Parameters, ds: str, name: str = DATA) -> None:
+def _refuse_bad_ids(
+    ids: pa.ChunkedArray, delivered: pa.ChunkedArray, params: Parameters, ds: str, name: str
+) -> None:
+    """Refuse missing and repeated ids.
+
+    Args:
+        ids: Of the distinct rows.
+        delivered: Of all rows of the file, to say in which rows the fault is.
+        params: ``id_column``.
+        ds: The day.
+        name: The file.
+    """
+    if ids.null_count:
+        row = pc.index(delivered.is_null(), True).as_py() + 1
+        raise DataError(
+            f"raw/{ds}/{name}, row {row}, column {params.id_column!r}: the id is missing. Expected one in every row."
+            " Deliver the file again, or set MLOPS_ID_COLUMN to a column that identifies a row."
+        )
     counts = pc.value_counts(ids.combine_chunks())
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(repeated):
         value = repeated[0]["values"].as_py()
-        rows = [str(row + 1) for row, one in enumerate(ids.to_pylist()) if one == value]
+        rows = [str(row) for row, one in enumerate(delivered.to_pylist(), 1) if one == value]
         raise DataError(
-            f"raw/{ds}/{name}: {params.id_column} {value!r} stands {len(rows)} times with different content (among the"
-            f" distinct rows: {', '.join(rows[:5])}); {len(repeated):,} ids are repeated. Expected each id once."
-            " Deliver the file again, or set MLOPS_ID_COLUMN to a column that identifies a row."
+            f"raw/{ds}/{name}, rows {', '.join(rows[:_ROWS_SHOWN])}: {params.id_column} {value!r} stands there with"
+            f" different content; {len(repeated):,} ids are repeated. Expected each id once. Deliver the file again, or"
+            " set MLOPS_ID_COLUMN to a column that identifies a row."
         )
 
 
@@ -126,12 +146,12 @@ def _with_class_labels(table: pa.Table, params: Parameters, ds: str) -> pa.Table
     place = table.column_names.index(params.target_column)
     target = table.column(place)
     if pa.types.is_floating(target.type):
-        if not pc.all(pc.equal(pc.floor(target), target)).as_py():
-            raise DataError(
-                f"raw/{ds}/{TARGET}: the target has values such as {_first_fraction(target)}; expected class labels"
-                " (integers, words, true/false). Only classification is supported: turn the numbers into classes."
-            )
+        whole = pc.and_(pc.equal(pc.floor(target), target), pc.less(pc.abs(target), _EXACT_IN_FLOAT))
+        if not pc.all(whole).as_py():
+            raise _no_labels(target.filter(pc.invert(whole)), ds)
         target = target.cast(pa.int64())
+    if pa.types.is_timestamp(target.type):
+        raise _no_labels(target, ds)
     if (classes := pc.count_distinct(target).as_py()) > MAX_CLASSES:
         raise DataError(
             f"raw/{ds}/{TARGET}: the target has {classes:,} distinct values; expected at most {MAX_CLASSES} classes. Is"
@@ -140,9 +160,11 @@ def _with_class_labels(table: pa.Table, params: Parameters, ds: str) -> pa.Table
     return table.set_column(place, params.target_column, target)
 
 
-def _first_fraction(target: pa.ChunkedArray) -> float:
-    value: float = target.filter(pc.not_equal(pc.floor(target), target))[0].as_py()
-    return value
+def _no_labels(values: pa.ChunkedArray, ds: str) -> DataError:
+    return DataError(
+        f"raw/{ds}/{TARGET}: the target has values such as {values[0]}; expected class labels (integers, words,"
+        " true/false). Only classification is supported: turn the values into classes."
+    )
 
 
 def _infinite_values(table: pa.Table) -> int:

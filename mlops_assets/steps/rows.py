@@ -69,9 +69,12 @@ def _column_hashes(column: pa.Array) -> NDArray[np.uint64]:
 
 def _number_bits(column: pa.Array) -> NDArray[np.uint64]:
     if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("us")).cast(pa.int64())
-    if pa.types.is_integer(column.type) and (pc.max(pc.abs(column)).as_py() or 0) > _EXACT_IN_FLOAT:
-        return column.fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)
+        column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+    if pa.types.is_integer(column.type):
+        integers = column.fill_null(0).to_numpy(zero_copy_only=False)
+        # Value by value: how a value is hashed must not depend on which others there are.
+        exact = (integers >= -_EXACT_IN_FLOAT) & (integers <= _EXACT_IN_FLOAT)
+        return np.where(exact, integers.astype(np.float64).view(np.uint64), integers.view(np.uint64))
     numbers = column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
     return (numbers + 0.0).view(np.uint64)  # adding 0.0 makes -0.0 and 0.0 the same
 

@@ -74,7 +74,13 @@ def check_header(text: bytes, source: str, delimiter: str) -> tuple[list[str], b
         raise DataError(f"{source} is empty. Expected a header line and at least one row. Deliver the file again.")
     header, _, body = text.lstrip(b"\r\n").partition(b"\n")
     line = header.decode("utf-8-sig").rstrip("\r")
-    names = next(csv.reader(io.StringIO(line), delimiter=delimiter))
+    try:
+        names = next(csv.reader(io.StringIO(line), delimiter=delimiter))
+    except csv.Error as error:
+        raise DataError(
+            f"{source}: the header cannot be read ({error}). Expected one line of column names, ended by a line feed."
+            " Write the file again (in pandas: to_csv)."
+        ) from error
     if len(names) == 1 and (other := next((sign for sign in _OTHER_DELIMITERS if sign in line), None)):
         raise DataError(
             f"{source}: the header has one column, {line[:_SHOWN]!r}: its cells are not separated by {delimiter!r} but,"
@@ -87,13 +93,21 @@ def check_header(text: bytes, source: str, delimiter: str) -> tuple[list[str], b
     return names, body
 
 
-def unclosed_quote(text: bytes, source: str) -> DataError:
-    """The error for text with an odd number of quotes, which begins at a row and goes on to the file's end."""
-    start = text.rfind(b'"')
-    line = text[text.rfind(b"\n", 0, start) + 1 :][:_SHOWN].decode("utf-8", errors="replace")
+def unclosed_quote(text: bytes, source: str, first_row: int) -> DataError:
+    """The error for text with an odd number of quotes, which begins at a row and goes on to the file's end.
+
+    The row with the quote is the first one after which the number of quotes stays odd.
+    """
+    quotes = place = row = 0
+    for number, line in enumerate(text.splitlines(keepends=True)):
+        if not quotes % 2:
+            start, row = place, first_row + number
+        quotes += line.count(b'"')
+        place += len(line)
+    begin = text[start:][:_SHOWN].decode("utf-8", errors="replace")
     return DataError(
-        f"{source}: a quote is opened and never closed, in the row that begins {line!r}: the file was cut off, or a"
-        ' quote inside a value is not doubled (""). Deliver the whole file again.'
+        f"{source}, row {row}: a quote is opened and never closed, in the row that begins {begin!r}: the file was cut"
+        ' off, or a quote inside a value is not doubled (""). Deliver the whole file again.'
     )
 
 

@@ -20,6 +20,10 @@ from mlops_assets.store.manifest import FileInfo
 from mlops_assets.store.tables import FOREIGN_NULLS
 
 BLOCK_BYTES = 32 << 20
+MAX_ROW_BYTES = 64 << 20
+"""A quote that is never closed makes one row of the rest of the file; this bounds the memory until it is noticed."""
+
+_UNITS = ("s", "us", "ns")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Scan:
     """What a delivered file holds.
 
     Attributes:
-        info: Digest, size, rows and column types (int64, double, bool, string, timestamp[s|us], the latter with UTC
+        info: Digest, size, rows and column types (int64, double, bool, string, timestamp[s|us|ns], the latter with UTC
             where the text has a zone).
         missing: Column name -> number of missing values.
         head: The first block of rows.
@@ -61,22 +65,24 @@ def scan(path: Path, source: str, *, delimiter: str = ",", text_columns: Iterabl
     for text in _blocks(path, source):
         digest.update(text)
         size, last = size + len(text), text[-1:]
+        first_row = 0 if head is None else rows + 1
+        check_utf8(text, source, first_row)
+        if text.count(b'"') % 2:
+            raise unclosed_quote(text, source, first_row)
         body = text
         if head is None:
-            check_utf8(text, source, 0)
             names, body = check_header(text, source, delimiter)
-        else:
-            check_utf8(text, source, rows + 1)
         table = _parse(Block(body, names, rows, source, delimiter), text_columns)
         rows += table.num_rows
         for name, column in zip(names, table.columns, strict=True):
-            types[name] = _wider(types.get(name, pa.null()), column.type)
+            types[name] = _wider(types.get(name, pa.null()), _plain(column))
             missing[name] = missing.get(name, 0) + column.null_count
         head = table if head is None else head
     if head is None or not rows:
         raise DataError(f"{source} has a header and no rows. Expected at least one row. Deliver the file again.")
-    plain = {name: str(_plain(kind)) for name, kind in types.items()}
-    return Scan(FileInfo(path.name, digest.hexdigest(), size, rows, plain, delimiter), missing, head, last == b"\n")
+    # A column without any value is read as numbers.
+    columns = {name: str(pa.float64() if pa.types.is_null(kind) else kind) for name, kind in types.items()}
+    return Scan(FileInfo(path.name, digest.hexdigest(), size, rows, columns, delimiter), missing, head, last == b"\n")
 
 
 def _blocks(path: Path, source: str) -> Iterator[bytes]:
@@ -87,11 +93,9 @@ def _blocks(path: Path, source: str) -> Iterator[bytes]:
         rest = b""
         while data := file.read(BLOCK_BYTES):
             rest += data
-            if end := _last_row_end(rest):
-                yield rest[:end]
-                rest = rest[end:]
-    if rest.count(b'"') % 2:
-        raise unclosed_quote(rest, source)
+            if (end := _last_row_end(rest)) or len(rest) > MAX_ROW_BYTES:
+                yield rest[: end or None]
+                rest = rest[end:] if end else b""
     if rest.strip() or not path.stat().st_size:
         yield rest
 
@@ -99,8 +103,11 @@ def _blocks(path: Path, source: str) -> Iterator[bytes]:
 def _last_row_end(data: bytes) -> int:
     """Length of the part of ``data`` that ends with a line break outside quotes; 0 where there is none."""
     end = data.rfind(b"\n") + 1
-    while end and data.count(b'"', 0, end) % 2:
-        end = data.rfind(b"\n", 0, end - 1) + 1
+    quotes = data.count(b'"', 0, end)
+    while end and quotes % 2:
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        quotes -= data.count(b'"', start, end)
+        end = start
     return end
 
 
@@ -122,20 +129,20 @@ def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         return one
     if pa.types.is_null(one):
         return other
-    kinds = {one, other}
-    if kinds == {pa.int64(), pa.float64()}:
+    if {one, other} == {pa.int64(), pa.float64()}:
         return pa.float64()
-    if all(pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.tz is None) for kind in kinds):
-        return pa.timestamp("s" if kinds <= {pa.date32(), pa.timestamp("s")} else "us")
+    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and one.tz == other.tz:
+        return pa.timestamp(max(one.unit, other.unit, key=_UNITS.index), one.tz)
     return pa.string()
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """Only the types that the pipeline works with (Arrow infers a few more)."""
-    if pa.types.is_null(kind):
-        return pa.float64()
+def _plain(column: pa.ChunkedArray) -> pa.DataType:
+    """The type of a column, of the few types that the pipeline works with (Arrow infers some more)."""
+    kind = column.type
     if pa.types.is_date(kind):
         return pa.timestamp("s")
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp("s" if kind.unit == "s" else "us", kind.tz)
-    return kind if kind in {pa.int64(), pa.float64(), pa.bool_()} else pa.string()
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        microseconds = pa.timestamp("us", kind.tz)  # they reach further than the years 1677 to 2262
+        return microseconds if column.cast(microseconds, safe=False).cast(kind).equals(column) else kind
+    keeps = pa.types.is_timestamp(kind) or kind in {pa.null(), pa.int64(), pa.float64(), pa.bool_()}
+    return kind if keeps else pa.string()

@@ -44,7 +44,7 @@ class LocalStore:
             return []
         name = layout.manifest_name(asset)
         days = (day.name for day in parent.iterdir() if layout.is_partition(day.name))
-        return sorted(ds for ds in days if (parent / ds / name).exists())
+        return sorted(ds for ds in days if (parent / ds / name).exists() or publish.is_begun(parent / ds, asset))
 
     def manifest(self, asset: str, ds: str) -> Manifest | None:
         """What is published of a day, or None."""
@@ -80,12 +80,8 @@ class LocalStore:
             MissingPartitionError: The partition was never published.
             DataError: The file is gone or was changed since.
         """
-        info = self.info(asset, ds, name)
-        path = self.folder(asset, ds) / name
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise self._changed(asset, ds, name, "is gone") from None
+        with self._opened(asset, ds, name) as (file, info):
+            data = file.read()
         self._check(hashlib.sha256(data).hexdigest(), info, asset, ds)
         return data, info
 
@@ -108,12 +104,8 @@ class LocalStore:
         """
         from mlops_assets.store.tables import stream_table
 
-        info = self.info(asset, ds, name)
-        path = self.folder(asset, ds) / name
-        if not path.exists():
-            raise self._changed(asset, ds, name, "is gone")
-        with path.open("rb", buffering=0) as raw:
-            reader = _DigestReader(raw)
+        with self._opened(asset, ds, name) as (file, info):
+            reader = _DigestReader(file)
             yield from stream_table(reader, info)  # type: ignore[arg-type]  # Arrow needs no more of a file
         self._check(reader.digest.hexdigest(), info, asset, ds)
 
@@ -124,15 +116,21 @@ class LocalStore:
         Leaving the block without a commit, by an error or not, leaves the earlier partition as it was.
         """
         folder, names = self.folder(asset, ds), list(names)
-        folder.mkdir(parents=True, exist_ok=True)
-        publish.settle(folder, asset)
         with publish.locked(folder):
             for name in names:
                 publish.staged(folder, name).unlink(missing_ok=True)  # left by a publication that was killed
             try:
-                yield Publication(folder, asset, ds)
+                yield Publication(self, asset, ds)
             finally:
-                publish.discard(folder, names)
+                publish.discard(folder, asset, names)
+
+    def is_own(self, asset: str, ds: str, name: str) -> bool:
+        """Whether a file that is there was published here, not delivered by somebody else."""
+        try:
+            manifest = self.manifest(asset, ds)
+        except DataError:
+            return True  # it has a manifest, if an unreadable one
+        return manifest is not None and any(info.name == name and not info.delimiter for info in manifest.files)
 
     def info(self, asset: str, ds: str, name: str) -> FileInfo:
         """The manifest's entry of a published file; see :meth:`read_bytes` for the errors."""
@@ -143,6 +141,26 @@ class LocalStore:
                 f"{asset} of {ds} has no {name}. Deliver it, then run: mlops-assets materialize {asset}"
                 f" --partition {ds}"
             ) from None
+
+    @contextlib.contextmanager
+    def _opened(self, asset: str, ds: str, name: str) -> Iterator[tuple[IO[bytes], FileInfo]]:
+        """A published file, open, with the manifest's entry.
+
+        A publisher may replace the file between a look at the manifest and the opening; then both are done again.
+        """
+        info = self.info(asset, ds, name)
+        while True:
+            with contextlib.ExitStack() as stack:
+                file: IO[bytes] | None = None
+                with contextlib.suppress(FileNotFoundError):
+                    file = stack.enter_context((self.folder(asset, ds) / name).open("rb", buffering=0))
+                before, info = info, self.info(asset, ds, name)
+                if info != before:
+                    continue
+                if file is None:
+                    raise self._changed(asset, ds, name, "is gone")
+                yield file, info
+                return
 
     def _check(self, digest: str, info: FileInfo, asset: str, ds: str) -> None:
         if digest != info.sha256:
@@ -158,25 +176,26 @@ class LocalStore:
 class Publication:
     """The files of one partition, on their way."""
 
-    def __init__(self, folder: Path, asset: str, ds: str) -> None:
+    def __init__(self, store: LocalStore, asset: str, ds: str) -> None:
         """Made by :meth:`LocalStore.publication`."""
-        self._folder, self._asset, self._ds = folder, asset, ds
+        self._store, self._asset, self._ds = store, asset, ds
+        self._folder = store.folder(asset, ds)
 
     def table(self, name: str, table: pa.Table) -> FileInfo:
         """Stage a table as CSV."""
         from mlops_assets.store.tables import write_table
 
-        return replace(write_table(table, publish.staged(self._folder, name)), name=name)
+        return replace(write_table(table, self._staged(name)), name=name)
 
     def batches(self, name: str, batches: Iterable[pa.Table], schema: pa.Schema) -> FileInfo:
         """Stage a table that comes in pieces as CSV."""
         from mlops_assets.store.tables import write_batches
 
-        return replace(write_batches(batches, schema, publish.staged(self._folder, name)), name=name)
+        return replace(write_batches(batches, schema, self._staged(name)), name=name)
 
     def bytes(self, name: str, data: bytes) -> FileInfo:
         """Stage any other file."""
-        publish.staged(self._folder, name).write_bytes(data)
+        self._staged(name).write_bytes(data)
         return FileInfo(name, hashlib.sha256(data).hexdigest(), len(data))
 
     def json(self, name: str, content: Mapping[str, Any]) -> FileInfo:
@@ -195,6 +214,20 @@ class Publication:
         manifest = Manifest(self._asset, self._ds, tuple(files), dict(inputs), code_version, dict(metadata))
         publish.commit(self._folder, manifest)
         return manifest
+
+    def _staged(self, name: str) -> Path:
+        """Where to write a file.
+
+        Raises:
+            DataError: In its place lies a file that somebody else delivered: it would be lost.
+        """
+        if (self._folder / name).exists() and not self._store.is_own(self._asset, self._ds, name):
+            path = self._store.relative(self._asset, self._ds, name)
+            raise DataError(
+                f"{path} was delivered by somebody and not made here; it was not overwritten. To work with delivered"
+                f" data set MLOPS_SOURCE=files; to have {self._asset} made here, move the file away first."
+            )
+        return publish.staged(self._folder, name)
 
 
 class _DigestReader:

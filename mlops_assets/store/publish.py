@@ -6,15 +6,16 @@ Protocol, in the partition's folder, under a lock on it:
 2. the manifest is written as ``.ASSET.manifest.json.next``: this rename is the commit;
 3. each staged file is renamed over its place, the manifest last.
 
-A crash before 2 leaves the old partition, and staged files that the next publication overwrites. A crash after 2
-is finished by whoever reads or publishes the partition next (:func:`settle`). Renames are atomic, so no file is
-ever half-written under its final name.
+A crash before 2 leaves the old partition, and staged files that the next publication removes. A crash after 2
+is finished by whoever reads or publishes the partition next (:func:`settle`, :func:`locked`). Renames are atomic, so
+no file is ever half-written under its final name.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,10 +26,15 @@ from mlops_assets.store.manifest import Manifest
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process: one publisher at a time, no lock file left behind."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Hold the folder (made where it is missing): one publisher at a time, no lock file left behind.
+
+    Publications that were committed and cut off are finished first, those of the folder's other assets too: whoever
+    holds the folder would wait for himself if he read one of them.
+    """
+    descriptor = _locked_descriptor(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for intent in sorted(folder.glob(f".{manifest_name('*')}.next")):
+            _resume(folder, intent)
         yield
     finally:
         os.close(descriptor)
@@ -48,7 +54,7 @@ def commit(folder: Path, manifest: Manifest) -> None:
         path = staged(folder, info.name)
         if path.exists():
             _flush(path)
-    draft = folder / f".{manifest_name(manifest.asset)}.staged"
+    draft = staged(folder, manifest_name(manifest.asset))
     draft.write_text(manifest.to_json(), encoding="utf-8")
     _flush(draft)
     draft.replace(_intent(folder, manifest.asset))
@@ -59,16 +65,21 @@ def commit(folder: Path, manifest: Manifest) -> None:
 def settle(folder: Path, asset: str) -> None:
     """Finish a publication that was committed and then cut off. Cheap where there is none."""
     intent = _intent(folder, asset)
-    if not intent.exists():
-        return
-    with locked(folder):
-        if intent.exists():  # another process may have finished it while this one waited for the lock
-            _finish(folder, Manifest.from_json(intent.read_text(encoding="utf-8")))
+    if intent.exists():
+        with locked(folder):
+            pass
 
 
-def discard(folder: Path, names: list[str]) -> None:
-    """Remove what a publication that was given up has staged."""
-    for name in names:
+def is_begun(folder: Path, asset: str) -> bool:
+    """Whether a publication was committed and not finished."""
+    return _intent(folder, asset).exists()
+
+
+def discard(folder: Path, asset: str, names: list[str]) -> None:
+    """Remove what a publication that was given up has staged; the caller holds the folder."""
+    if is_begun(folder, asset):
+        return  # interrupted after the commit: the staged files are the partition
+    for name in (*names, manifest_name(asset)):
         staged(folder, name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()  # only succeeds where the publication made the folder
@@ -76,6 +87,48 @@ def discard(folder: Path, names: list[str]) -> None:
 
 def _intent(folder: Path, asset: str) -> Path:
     return folder / f".{manifest_name(asset)}.next"
+
+
+def _locked_descriptor(folder: Path) -> int:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                    return descriptor
+            os.close(descriptor)  # a publisher that gave up has removed the folder while this one waited
+
+
+def _resume(folder: Path, intent: Path) -> None:
+    """Finish a publication that was cut off, unless somebody has put files of his own there since."""
+    manifest = Manifest.from_json(intent.read_text(encoding="utf-8"))
+    if _has_foreign_file(folder, manifest):
+        for info in manifest.files:
+            staged(folder, info.name).unlink(missing_ok=True)
+        intent.unlink()
+    else:
+        _finish(folder, manifest)
+
+
+def _has_foreign_file(folder: Path, manifest: Manifest) -> bool:
+    """Whether a staged file would overwrite one that the partition before did not have."""
+    places = [folder / info.name for info in manifest.files if staged(folder, info.name).exists()]
+    try:
+        before = Manifest.from_json((folder / manifest_name(manifest.asset)).read_text(encoding="utf-8"))
+        known = {info.name: info.sha256 for info in before.files}
+    except (OSError, ValueError, TypeError, KeyError):
+        known = {}
+    return any(place.exists() and _sha256(place) != known.get(place.name) for place in places)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()
 
 
 def _finish(folder: Path, manifest: Manifest) -> None:

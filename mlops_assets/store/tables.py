@@ -70,20 +70,24 @@ def read_table(data: bytes, info: FileInfo) -> pa.Table:
         info: The file's entry in the manifest.
     """
     # Without a quote no value holds a line break, and Arrow may cut the text at any line: twice as fast.
-    parse = pacsv.ParseOptions(delimiter=info.delimiter or ",", newlines_in_values=b'"' in data)
+    parse = _parsing(info, newlines_in_values=b'"' in data)
     return pacsv.read_csv(pa.BufferReader(data), parse_options=parse, convert_options=_conversion(info))
 
 
 def stream_table(file: IO[bytes], info: FileInfo) -> Iterator[pa.Table]:
-    """As :func:`read_table`, block by block in bounded memory."""
+    """As :func:`read_table`, block by block in bounded memory; at least one block, if an empty one."""
     reader = pacsv.open_csv(
         file,
         read_options=pacsv.ReadOptions(block_size=BYTES_PER_BLOCK),
-        parse_options=pacsv.ParseOptions(delimiter=info.delimiter or ",", newlines_in_values=True),
+        parse_options=_parsing(info, newlines_in_values=True),
         convert_options=_conversion(info),
     )
+    is_empty = True
     for batch in reader:
+        is_empty = False
         yield pa.Table.from_batches([batch])
+    if is_empty:
+        yield reader.schema.empty_table()
 
 
 def type_names(schema: pa.Schema) -> dict[str, str]:
@@ -96,6 +100,15 @@ def arrow_type(name: str) -> pa.DataType:
     if name.endswith(", tz=UTC]"):
         return pa.timestamp(name.removeprefix("timestamp[").removesuffix(", tz=UTC]"), tz="UTC")
     return pa.type_for_alias(name)
+
+
+def _parsing(info: FileInfo, *, newlines_in_values: bool) -> pacsv.ParseOptions:
+    return pacsv.ParseOptions(
+        delimiter=info.delimiter or ",",
+        newlines_in_values=newlines_in_values,
+        # The only column's missing value is an empty line. Other people leave empty lines in their files.
+        ignore_empty_lines=info.delimiter is not None or len(info.columns or ()) != 1,
+    )
 
 
 def _conversion(info: FileInfo) -> pacsv.ConvertOptions:

@@ -7,10 +7,10 @@ training, scoring, deciding whether a model is good enough, and anything that kn
 from __future__ import annotations
 
 from mlops_assets.tracking.config import TrackingConfig
+from mlops_assets.tracking.entities import LoggedModel, Promotion, Version
 from mlops_assets.tracking.errors import TrackingError, UntrustedModelError
 from mlops_assets.tracking.registry import Registry
 from mlops_assets.tracking.tracker import Tracking
-from mlops_assets.tracking.entities import LoggedModel, Promotion, Version
 
 __all__ = [
     "LoggedModel",

@@ -17,8 +17,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from mlops_assets.tracking import history as log
-from mlops_assets.tracking.errors import TrackingError
 from mlops_assets.tracking.entities import Promotion, Version
+from mlops_assets.tracking.errors import TrackingError
 from mlops_assets.tracking.versions import Versions, to_version
 
 if TYPE_CHECKING:

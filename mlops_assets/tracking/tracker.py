@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mlops_assets.tracking.client import Connection
+from mlops_assets.tracking.entities import LoggedModel, Version
 from mlops_assets.tracking.model_files import write_model
 from mlops_assets.tracking.models import dump_model
 from mlops_assets.tracking.ping import ping
 from mlops_assets.tracking.registry import Registry
 from mlops_assets.tracking.runs import Runs
-from mlops_assets.tracking.entities import LoggedModel, Version
 from mlops_assets.tracking.versions import local_path
 
 if TYPE_CHECKING:

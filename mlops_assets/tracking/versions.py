@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from mlops_assets.tracking.digest import model_digest
+from mlops_assets.tracking.entities import Version
 from mlops_assets.tracking.errors import TrackingError, UntrustedModelError
 from mlops_assets.tracking.model_files import MODEL_FILE
 from mlops_assets.tracking.models import load_model
-from mlops_assets.tracking.entities import Version
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

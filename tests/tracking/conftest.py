@@ -11,8 +11,6 @@ import pytest
 with warnings.catch_warnings():
     # MLflow and its dependencies deprecate things while they are imported; nothing of ours is involved.
     warnings.simplefilter("ignore")
-    import mlflow  # noqa: F401
-    import mlflow.store.tracking.sqlalchemy_store
     import tracking_samples as samples
 
 from mlops_assets.tracking import Tracking, TrackingConfig

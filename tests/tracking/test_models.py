@@ -176,7 +176,9 @@ def test_forged_bin_mapper_is_refused(copy_of):
         load_model(dump_model(model))
 
 
-@pytest.mark.parametrize(("field", "value"), [("left_child", 10**9), ("right_child", 0), ("feature", 999), ("feature", -7)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("left_child", 10**9), ("right_child", 0), ("feature", 999), ("feature", -7)]
+)
 def test_forged_forest_is_refused(field, value, copy_of):
     # given
     model = copy_of("forest")

@@ -23,7 +23,8 @@ def stages(tracking):
 
 
 def alias(tracking):
-    return dict(tracking._connection.client.get_registered_model("churn").aliases).get("champion")
+    number = tracking._connection.client.get_registered_model("churn").aliases.get("champion")
+    return number if number is None else int(number)
 
 
 def tags(tracking):
@@ -97,7 +98,7 @@ def test_promotion_keeps_exactly_one_version_in_production(three):
         three.registry.promote(number, reason=f"take {number}", by="me", scores={"auc": np.float64(0.5)})
     # then
     assert stages(three) == {1: "Archived", 2: "Production", 3: "Archived"}
-    assert alias(three) == "2"
+    assert alias(three) == 2
     history = three.registry.history()
     assert [(entry.from_version, entry.to_version) for entry in history] == [(None, 1), (1, 3), (3, 2)]
     assert (history[0].by, history[0].reason, history[0].scores) == ("me", "take 1", {"auc": 0.5})
@@ -174,14 +175,14 @@ def test_a_crash_around_any_write_is_healed(method, nth, done, three, reopen, mo
     changed = stages(three)[2] == "Production"
     assert serving.number == (2 if changed else 1)
     assert sum(stage == "Production" for stage in stages(other).values()) == 1
-    assert alias(other) == str(serving.number)
+    assert alias(other) == serving.number
     assert log.PENDING not in tags(other)
     assert [entry.to_version for entry in other.registry.history()] == ([1, 2] if changed else [1])
     assert other.registry.promote(2, reason="better", by="gate").to_version == 2
     assert other.registry.rollback(reason="bad", by="me").to_version == 1
 
 
-def test_alias_follows_the_stage_somebody_else_set(three, recwarn):
+def test_alias_follows_the_stage_somebody_else_set(three):
     # given
     client = three._connection.client
     three.registry.promote(1, reason="first", by="me")
@@ -190,7 +191,7 @@ def test_alias_follows_the_stage_somebody_else_set(three, recwarn):
         client.transition_model_version_stage("churn", "3", "Production", archive_existing_versions=True)
     # when, then
     assert three.registry.production().number == 3
-    assert alias(three) == "3"
+    assert alias(three) == 3
     # and the version that served before is still known
     assert three.registry.rollback(reason="by hand", by="me").to_version == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import multiprocessing
@@ -54,7 +55,12 @@ def test_run_finishes_with_what_was_logged(tracking):
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(ValueError("bad"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(1), "KILLED"), (BaseException(), "KILLED")],
+    [
+        (ValueError("bad"), "FAILED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (SystemExit(1), "KILLED"),
+        (BaseException(), "KILLED"),
+    ],
 )
 def test_run_ends_as_the_block_did(error, status, tracking):
     with pytest.raises(type(error)) as caught, tracking.model_run("train", tags={}) as run_id:
@@ -111,8 +117,8 @@ def test_logged_model_is_a_complete_mlflow_model(tracking, train, data, monkeypa
     monkeypatch.setattr("mlflow.utils.requirements_utils.warn_dependency_requirement_mismatches", lambda *_: None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from mlflow import pyfunc, sklearn
-
+        pyfunc = importlib.import_module("mlflow.pyfunc")
+        sklearn = importlib.import_module("mlflow.sklearn")
     folder = next(tmp_path.rglob("MLmodel")).parent
     # when
     model, flavor = pyfunc.load_model(str(folder)), sklearn.load_model(str(folder))
@@ -209,9 +215,11 @@ def test_telemetry_is_off_by_default(monkeypatch):
 def test_importing_and_configuring_loads_nothing_heavy(tmp_path):
     code = (
         "import pkgutil, sys, importlib, mlops_assets.tracking as package\n"
-        "for module in pkgutil.iter_modules(package.__path__): importlib.import_module(f'mlops_assets.tracking.{module.name}')\n"
+        "for module in pkgutil.iter_modules(package.__path__):\n"
+        "    importlib.import_module(f'mlops_assets.tracking.{module.name}')\n"
         "package.Tracking(package.TrackingConfig('http://localhost:1', 'e', 'm')).version_url(1)\n"
-        "heavy = {'mlflow', 'sklearn', 'skops', 'pandas', 'numpy', 'dagster', 'sqlalchemy', 'yaml'} & set(sys.modules)\n"
+        "heavy = {'mlflow', 'sklearn', 'skops', 'pandas', 'numpy', 'dagster', 'sqlalchemy', 'yaml'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,5 @@
+"""``python -m mlops_assets.cli``: the same as ``mlops-assets``."""
+
+from mlops_assets.cli.app import main
+
+main()

@@ -1,0 +1,142 @@
+"""Each command as a user calls it: what it prints, what it writes, how it exits."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from mlops_assets.cli.demo import plan
+
+
+def test_materialize_status_and_models(cli, tmp_path):
+    # given / when two days of all assets
+    done = cli("materialize", "--from", "2026-01-01", "--to", "2026-01-02", "--json")
+    # then every result is reported
+    assert done.code == 0, done.err
+    assert done.json["success"]
+    results = {(one["asset"], one["partition"]): one["metadata"] for one in done.json["results"]}
+    assert len(results) == 6 * 2 + 1
+    assert results["raw_data", "2026-01-02"]["rows"] == 300
+    assert results["production_model", None]["promoted"] is True
+    # and the run, with its days, is in the instance that the UI reads, in one hidden folder
+    with dg.DagsterInstance.from_config(str(tmp_path / ".mlops" / "dagster")) as instance:
+        assert instance.get_materialized_partitions(dg.AssetKey("predictions")) == {"2026-01-01", "2026-01-02"}
+        assert instance.get_run_by_id(done.json["run_id"]).is_success
+    assert {path.name for path in tmp_path.iterdir()} == {".mlops", "data"}
+    # and status and models agree with it
+    status = cli("status", "--json").json
+    assert status["days"]["2026-01-02"] == ["raw_data", "processed", "split", "model", "metrics", "predictions"]
+    assert status["production"]["version"] == 2
+    versions = cli("models", "list", "--json").json
+    assert [(one["number"], one["stage"]) for one in versions] == [(2, "Production"), (1, "None")]
+    assert "2026-01-02" in cli("status").out
+
+
+def test_promotion_by_hand_and_rollback_are_in_both_logs(cli, tmp_path):
+    # given two versions, the second in production
+    cli("materialize", "--from", "2026-01-01", "--to", "2026-01-02")
+    # when a person promotes the first and takes it back
+    assert cli("models", "promote", "1", "--reason", "the new one is slow").code == 0
+    assert cli("models", "rollback", "--reason", "it was the network", "--json").json["to_version"] == 2
+    # then MLflow's history and Dagster's log both tell
+    history = cli("models", "history", "--json").json
+    assert [(one["from_version"], one["to_version"]) for one in history] == [(None, 2), (2, 1), (1, 2)]
+    assert history[1]["reason"] == "the new one is slow"
+    with dg.DagsterInstance.from_config(str(tmp_path / ".mlops" / "dagster")) as instance:
+        records = instance.fetch_materializations(dg.AssetKey("production_model"), limit=10).records
+    assert [one.asset_materialization.metadata["reason"].value for one in records][:2] == [
+        "it was the network",
+        "the new one is slow",
+    ]
+    # and a version that is not there is an error that says so
+    done = cli("models", "promote", "7")
+    assert done.code == 1
+    assert "7" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["materialize", "nonsense", "--partition", "2026-01-01"], "no such asset"),
+        (["materialize", "raw_data"], "Say for which days"),
+        (["materialize", "raw_data", "--partition", "1.1.2026"], "not a day written as YYYY-MM-DD"),
+        (["materialize", "raw_data", "--partition", "2025-12-31"], "MLOPS_START_DATE"),
+        (["materialize", "raw_data", "--partition", "2999-01-01"], "yesterday"),
+        (["materialize", "raw_data", "--from", "2026-01-02", "--to", "2026-01-01"], "range is empty"),
+        (["materialize", "raw_data", "--from", "2026-01-02"], "belong together"),
+        (["materialize", "raw_data", "--from", "2026-01-01", "--to", "2026-01-02", "--partition", "2026-01-01"], "not both"),
+        (["demo", "--days", "1"], "days"),
+    ],
+)
+def test_misuse_exits_with_2_and_says_what_was_expected(cli, arguments, message):
+    done = cli(*arguments)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_a_failed_day_exits_with_1_and_names_it(cli, tmp_path):
+    # given a delivered day that was cut off
+    (tmp_path / "data/raw/2026-01-01").mkdir(parents=True)
+    (tmp_path / "data/raw/2026-01-01/data.csv").write_text("a,b\n1,2\n3")
+    # when it is registered
+    done = cli("materialize", "raw_data", "--partition", "2026-01-01", MLOPS_SOURCE="files")
+    # then
+    assert done.code == 1
+    assert "raw/2026-01-01/data.csv, row 2" in done.err
+    # and doctor knows that no day is there, which is not broken
+    findings = {one["check"]: one["state"] for one in cli("doctor", "--json").json["findings"]}
+    assert findings["raw_data"] == "missing"
+
+
+def test_doctor_lists_settings_and_finds_what_is_broken(cli):
+    # given / when all is well
+    done = cli("doctor", "--json", MLOPS_SEED="7")
+    # then every setting is described, and who set it is seen
+    assert done.code == 0, done.out
+    settings = {one["variable"]: one for one in done.json["settings"]}
+    assert settings["MLOPS_SEED"]["value"] == "7"
+    assert settings["MLOPS_SEED"]["set"] is True
+    assert settings["MLOPS_SOURCE"]["set"] is False
+    assert all(one["meaning"] for one in settings.values())
+    # when the tracking server is not there
+    done = cli("doctor", "--json", MLFLOW_TRACKING_URI="http://me:secret@127.0.0.1:1")
+    # then it is broken, and no password is shown
+    assert done.code == 1
+    assert {one["check"]: one["state"] for one in done.json["findings"]}["tracking"] == "broken"
+    assert "secret" not in done.out + done.err
+
+
+def test_demo_resumes_and_does_not_redo_what_is_done(cli, tmp_path):
+    # given a demo of three days
+    done = cli("demo", "--days", "3", "--json")
+    assert done.code == 0, done.err
+    assert [day["scored_by"] for day in done.json["days"]] == [None, None, "version 1"]
+    predictions = tmp_path / "data/predictions/2026-01-03/predictions.csv"
+    written = predictions.stat().st_mtime_ns
+    # when it is called again
+    again = cli("demo", "--days", "3", "--json")
+    # then nothing is written again
+    assert again.json == done.json
+    assert predictions.stat().st_mtime_ns == written
+    # when a day is lost
+    predictions.unlink()
+    (tmp_path / "data/predictions/2026-01-03/predictions.manifest.json").unlink()
+    # then just that day is made again
+    raw = (tmp_path / "data/raw/2026-01-03/data.csv").stat().st_mtime_ns
+    assert cli("demo", "--days", "3").code == 0
+    assert predictions.exists()
+    assert (tmp_path / "data/raw/2026-01-03/data.csv").stat().st_mtime_ns == raw
+
+
+def test_the_demo_plan_trains_weekly_and_scores_every_day_after_the_first_model():
+    # given / when
+    days = [f"{n:02d}" for n in range(1, 22)]
+    batches = list(plan(days[:20]))
+    # then every day arrives once, in order
+    assert [ds for batch in batches if "raw_data" in batch.assets for ds in batch.days] == days[:20]
+    # and a model is trained at the end of each week
+    assert [batch.days for batch in batches if "model" in batch.assets] == [("07",), ("14",)]
+    # and all days after the first training are scored
+    assert [ds for batch in batches if "predictions" in batch.assets for ds in batch.days] == days[7:20]
+    # and with less than a week there is still a day to score
+    assert [batch.assets[-1] for batch in plan(days[:2])] == ["raw_data", "production_model", "predictions"]
