@@ -16,6 +16,8 @@ from mlops_assets.pipeline.build import assemble
 from mlops_assets.pipeline.partitions import daily_partitions
 
 if TYPE_CHECKING:
+    from dagster._utils.error import SerializableErrorInfo
+
     from mlops_assets.backends.base import Backend
     from mlops_assets.settings import Settings
     from mlops_assets.steps.runner import PartitionResult, RunInfo
@@ -95,6 +97,10 @@ def run_assets(
         raise_on_error=False,
     )
     failures = {str(event.step_key): _message(event) for event in result.all_node_events if event.is_step_failure}
+    if not result.success and not failures:  # a resource could not be made, say
+        failures = {
+            event.job_name: _root(event.job_failure_data.error) for event in result.all_events if event.is_job_failure
+        }
     return RunOutcome(result.run_id, result.success, observed.results, failures)
 
 
@@ -102,7 +108,15 @@ def _message(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
         return str(data.user_failure_data.description)
-    error = data.error
+    return _root(data.error)
+
+
+def _root(error: SerializableErrorInfo | None) -> str:
+    """The message at the bottom of a chain of errors."""
     while error and error.cause:
         error = error.cause
-    return f"{error.cls_name}: {error.message.strip()}" if error else "failed without a message"
+    if error is None:
+        return "failed without a message"
+    # Dagster puts the class in front, with its module.
+    name, _, message = error.message.strip().partition(": ")
+    return message if name.startswith("mlops_assets.") else error.message.strip()

@@ -7,8 +7,10 @@ Settings come from the environment, as everywhere. Prints one line of JSON a day
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import getpass
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m mlops_assets.steps", description="Run one step.")
     parser.add_argument("step", choices=[*STEPS, PROMOTE])
-    parser.add_argument("--partition", action="append", default=[], metavar="YYYY-MM-DD", help="a day; may be repeated")
+    parser.add_argument(
+        "--partition", action="append", default=[], type=_day, metavar="YYYY-MM-DD", help="a day; may be repeated"
+    )
     options = parser.parse_args(arguments)
     if not options.partition and options.step != PROMOTE:
         parser.error("--partition is missing: for which day?")
@@ -38,13 +42,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _day(text: str) -> str:
+    try:
+        if dt.date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a day written as YYYY-MM-DD")
+
+
+def _user() -> str:
+    """Who asks. A container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
 def _run(step: str, partitions: Sequence[str]) -> int:
     settings = Settings()
     store, tracking = build_store(settings), build_tracking(settings)
     if step == PROMOTE:
         from mlops_assets.steps.promotion import promote
 
-        print(json.dumps(promote(store, tracking, settings.parameters(), by=getpass.getuser())))  # noqa: T201
+        print(json.dumps(promote(store, tracking, settings.parameters(), by=_user())))  # noqa: T201
         return 0
     code = 0
     for result in Runner(store, tracking, settings.parameters()).run(step, partitions):

@@ -56,7 +56,7 @@ def decide(
 
     Args:
         truth: Shape (n,), labels.
-        classes: Shape (k,), the labels of the columns below: every class of either model.
+        classes: Shape (k,), the labels of the columns below.
         challenger: Shape (n, k), probabilities.
         champion: Shape (n, k); None when nothing is in production, then the threshold alone decides.
         params: ``gate_metric``, ``gate_min_score``, ``gate_confidence``, ``gate_samples``, ``positive_label``,
@@ -65,7 +65,8 @@ def decide(
     metric = params.gate_metric
     hits = truth[:, None] == classes[None, :]
     counts = hits.sum(axis=0)
-    if (scarce := int(counts.argmin())) is not None and counts[scarce] < MIN_ROWS_OF_CLASS:
+    scarce = int(counts.argmin())
+    if counts[scarce] < MIN_ROWS_OF_CLASS:
         return Decision(
             False,
             f"only {counts[scarce]} held-out rows of class {classes[scarce]!s} (of {len(truth):,} rows): at least"

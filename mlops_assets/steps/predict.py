@@ -52,7 +52,8 @@ def _scored(
     for block in blocks:
         if not rows:
             report["columns_ignored"] = [name for name in block.column_names if name not in {*kinds, id_column}]
-        proba = class_probabilities(pipeline, model_frame(block, kinds, source, rows_before=rows))
+        frame = model_frame(block, kinds, source, rows_before=rows)
+        proba = class_probabilities(pipeline, frame) if len(frame) else np.zeros((0, len(classes)))
         winners = proba.argmax(axis=1)
         has_id = id_column in block.column_names
         identity = block[id_column] if has_id else pa.array(np.arange(rows + 1, rows + block.num_rows + 1))

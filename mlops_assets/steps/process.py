@@ -102,9 +102,7 @@ def _join_by_id(table: pa.Table, target: pa.Table, label: str, params: Parameter
     return table.append_column(params.target_column, column), unmatched
 
 
-def _refuse_bad_ids(
-    ids: pa.ChunkedArray, delivered: pa.ChunkedArray, params: Parameters, ds: str, name: str
-) -> None:
+def _refuse_bad_ids(ids: pa.ChunkedArray, delivered: pa.ChunkedArray, params: Parameters, ds: str, name: str) -> None:
     """Refuse missing and repeated ids.
 
     Args:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.errors import DataError, MlopsAssetsError
 from mlops_assets.steps.features import class_probabilities, kinds_of, model_frame
 from mlops_assets.steps.gate import MIN_ROWS_OF_CLASS, Decision, decide
 from mlops_assets.steps.recording import model_metadata
@@ -90,7 +90,7 @@ def _held_out(store: LocalStore, params: Parameters) -> tuple[pa.Table, list[str
     days: list[str] = []
     for ds in reversed(store.partitions("split")[-MAX_DAYS:]):
         table = store.read_table("split", ds, VAL)
-        if tables and set(table.column_names) != set(tables[0].column_names):
+        if tables and not _fits(table, tables, params.target_column):
             break  # columns have changed since: older rows are of another form
         tables.insert(0, table)
         days.insert(0, ds)
@@ -98,7 +98,15 @@ def _held_out(store: LocalStore, params: Parameters) -> tuple[pa.Table, list[str
             break
     if not tables:
         raise NothingToPromoteError("There are no held-out rows to judge a model on. Materialize split first.")
-    return stacked(tables, f"split/{days[-1]}/{VAL}"), days
+    return stacked(tables, f"split/{days[-1]}/{VAL}", params.target_column), days
+
+
+def _fits(table: pa.Table, newer: list[pa.Table], target: str) -> bool:
+    try:
+        stacked([table, *newer], "", target)
+    except DataError:
+        return False
+    return True
 
 
 def _enough(tables: list[pa.Table], target: str) -> bool:
@@ -108,15 +116,24 @@ def _enough(tables: list[pa.Table], target: str) -> bool:
 
 
 def _decision(rows: pa.Table, models: list[Pipeline | None], params: Parameters) -> Decision:
-    classes = np.unique(np.concatenate([model.classes_ for model in models if model is not None]))
-    challenger, champion = (None if model is None else _probabilities(model, rows, classes) for model in models)
-    assert challenger is not None  # noqa: S101  # the first model is the challenger
-    return decide(rows[params.target_column].to_numpy(), classes, challenger, champion, params)
+    challenger, champion = models
+    assert challenger is not None  # noqa: S101  # only the champion may be missing
+    truth = rows[params.target_column].to_numpy()
+    # A class that only the champion knows counts as long as there are rows of it.
+    known = [] if champion is None else [one for one in champion.classes_ if one in set(truth)]
+    classes = np.array(sorted({*challenger.classes_, *known}), dtype=challenger.classes_.dtype)
+    return decide(
+        truth,
+        classes,
+        _probabilities(challenger, rows, classes),
+        None if champion is None else _probabilities(champion, rows, classes),
+        params,
+    )
 
 
 def _probabilities(model: Pipeline, rows: pa.Table, classes: NDArray[Any]) -> NDArray[np.float64]:
     """Shape (n, classes): zero for a class that this model does not know."""
-    proba = np.zeros((rows.num_rows, len(classes)))
     known = class_probabilities(model, model_frame(rows, kinds_of(model), "the held-out rows"))
-    proba[:, np.searchsorted(classes, model.classes_)] = known
-    return proba
+    places = {label: k for k, label in enumerate(model.classes_)}
+    unknown = np.zeros(rows.num_rows)
+    return np.column_stack([known[:, places[label]] if label in places else unknown for label in classes])

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from mlops_assets.steps.declaration import Outcome
     from mlops_assets.steps.runner import Runner
-    from mlops_assets.tracking.tracker import Tracking
     from mlops_assets.tracking.entities import Version
+    from mlops_assets.tracking.tracker import Tracking
 
 _EXAMPLE_ROWS = 3
 

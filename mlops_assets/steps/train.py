@@ -33,7 +33,7 @@ def train(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     Raises:
         DataError: The rows have fewer than two classes, or the days' columns do not fit together.
     """
-    table = stacked(inputs[TRAIN], f"split/{ds}/{TRAIN}")
+    table = stacked(inputs[TRAIN], f"split/{ds}/{TRAIN}", params.target_column)
     balance = class_balance(table[params.target_column])
     if len(balance) < 2:  # noqa: PLR2004
         raise DataError(
@@ -60,10 +60,16 @@ def train(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     return Outcome({MODEL: pipeline}, metadata)
 
 
-def stacked(tables: list[pa.Table], source: str) -> pa.Table:
+def stacked(tables: list[pa.Table], source: str, target: str) -> pa.Table:
     """Tables of several days below each other.
 
-    Columns must be the same; a column that is integer on one day and float on another becomes float.
+    Columns must be the same. A column that is integer (or boolean, but for the target) on one day and float on another
+    becomes float; a day on which it has no value at all says nothing of its type.
+
+    Args:
+        tables: Of the days, the newest last.
+        source: What to call them in messages.
+        target: Name of the target column.
 
     Raises:
         DataError: The columns differ between the days.
@@ -77,10 +83,29 @@ def stacked(tables: list[pa.Table], source: str) -> pa.Table:
                 f"{source}: the days of the training window differ in the columns {', '.join(sorted(differing))}. Set"
                 " MLOPS_DROP_COLUMNS, or shorten MLOPS_TRAIN_WINDOW_DAYS to the days since the change."
             )
-    try:
-        return pa.concat_tables([table.select(names) for table in tables], promote_options="permissive")
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    return pa.table({name: _stacked_column([table[name] for table in tables], name, source, target) for name in names})
+
+
+def _stacked_column(columns: list[pa.ChunkedArray], name: str, source: str, target: str) -> pa.ChunkedArray:
+    types = list(dict.fromkeys(column.type for column in columns if column.null_count < len(column)))
+    wanted = types[0] if types else columns[-1].type
+    if len(types) > 1 and all(pa.types.is_timestamp(one) for one in types):
+        wanted = pa.timestamp("us")
+    elif len(types) > 1 and name != target and not any(_is_text_or_date(one) for one in types):
+        wanted = pa.float64()
+    elif len(types) > 1:
         raise DataError(
-            f"{source}: a column changes its type within the training window ({error}). Correct the days that"
-            " differ, or shorten MLOPS_TRAIN_WINDOW_DAYS to the days since the change."
-        ) from error
+            f"{source}, column {name!r}: it is {' on one day and '.join(map(str, types))} on another. Correct the days"
+            " that differ, or shorten MLOPS_TRAIN_WINDOW_DAYS to the days since the change."
+        )
+    parts = [
+        pa.chunked_array([pa.nulls(len(column), wanted)])
+        if column.null_count == len(column)
+        else column.cast(wanted, safe=False)
+        for column in columns
+    ]
+    return pa.chunked_array([chunk for part in parts for chunk in part.chunks], wanted)
+
+
+def _is_text_or_date(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_timestamp(kind)

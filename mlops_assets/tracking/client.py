@@ -53,9 +53,11 @@ class Connection:
         from mlflow import MlflowClient
 
         with self.errors("open the store"), _quiet(), store_lock(self.config):
+            path = sqlite_path(self.config)
+            if path is not None and not path.exists():
+                _create_database(path)
             client = MlflowClient(self.config.uri, self.config.uri)
-            # The registry's half of the store is opened lazily; a fresh database must be complete before the lock goes.
-            client.search_registered_models(max_results=1)
+            client.search_registered_models(max_results=1)  # the registry's half of the store is opened lazily
             return client
 
     @contextmanager
@@ -90,6 +92,22 @@ class Connection:
             )
             # A cause that spells out the password would be printed with the traceback.
             raise TrackingError(message) from (error if safe == text else None)
+
+
+def _create_database(path: Path) -> None:
+    """Make a SQLite store that is complete from the moment it bears its name.
+
+    MLflow builds one by forty migrations. A process that is killed between two of them leaves a database that no
+    later process can open or migrate.
+    """
+    from mlflow import MlflowClient
+
+    draft = path.with_name(path.name + ".new")
+    for leftover in (draft, draft.with_name(draft.name + "-journal")):
+        leftover.unlink(missing_ok=True)
+    uri = f"sqlite:///{draft}"
+    MlflowClient(uri, uri).search_registered_models(max_results=1)
+    draft.replace(path)
 
 
 def set_process_switches() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 with warnings.catch_warnings():
     # MLflow and its dependencies deprecate things while they are imported; nothing of ours is involved.
     warnings.simplefilter("ignore")
+    importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
     import tracking_samples as samples
 
 from mlops_assets.tracking import Tracking, TrackingConfig
