@@ -155,6 +155,16 @@ class Settings(BaseSettings):
         )
 
 
+def load_env_file() -> None:
+    """Make the variables of ``.env`` those of this process, as ``dagster dev`` does; what is set already stays.
+
+    ``.env`` may also hold variables of MLflow and Dagster, which only look at the environment.
+    """
+    from dotenv import load_dotenv
+
+    load_dotenv(Path(".env").absolute())
+
+
 def variable(field: str) -> str:
     """The environment variable of a field."""
     return PREFIX + field.upper()

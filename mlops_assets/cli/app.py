@@ -11,6 +11,7 @@ import typer
 from mlops_assets import __version__
 from mlops_assets.cli.console import FAILED, MISUSE, fail
 from mlops_assets.errors import MlopsAssetsError, SettingsError
+from mlops_assets.settings import load_env_file
 
 app = typer.Typer(
     name="mlops-assets",
@@ -28,6 +29,7 @@ Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 misuse."""
+    load_env_file()
     try:
         app()
     except SettingsError as error:

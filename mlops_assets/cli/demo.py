@@ -16,7 +16,7 @@ from mlops_assets.assembly import build_store
 from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.cli.instance import open_instance
 from mlops_assets.cli.runs import UNPARTITIONED, run_assets
-from mlops_assets.settings import Settings, variable
+from mlops_assets.settings import Settings, load_env_file, variable
 from mlops_assets.store.layout import METRICS
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def run_demo(days: int, directory: Path, *, as_json: bool) -> None:
     """Run what of the plan is not done yet; report all."""
     directory.mkdir(parents=True, exist_ok=True)
     os.chdir(directory)
+    load_env_file()
     settings = Settings()
     if settings.source == "files":
         raise fail(f"The demo generates its data: unset {variable('source')} or set it to a generator.", MISUSE)

@@ -16,7 +16,7 @@ from mlops_assets.pipeline.build import assemble
 from mlops_assets.pipeline.partitions import daily_partitions
 
 if TYPE_CHECKING:
-    from dagster._utils.error import SerializableErrorInfo
+    from dagster_shared.error import SerializableErrorInfo
 
     from mlops_assets.backends.base import Backend
     from mlops_assets.settings import Settings
@@ -98,9 +98,8 @@ def run_assets(
     )
     failures = {str(event.step_key): _message(event) for event in result.all_node_events if event.is_step_failure}
     if not result.success and not failures:  # a resource could not be made, say
-        failures = {
-            event.job_name: _root(event.job_failure_data.error) for event in result.all_events if event.is_job_failure
-        }
+        ends = [event.job_failure_data for event in result.all_events if event.is_job_failure]
+        failures = {"run": _root(ends[-1].error if ends else None)}
     return RunOutcome(result.run_id, result.success, observed.results, failures)
 
 

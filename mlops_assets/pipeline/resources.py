@@ -6,7 +6,6 @@ configuration is stored and shown.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mlops_assets.tracking.fluent import end_active_run, fluent_state_restored
+
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
     from mlops_assets.tracking.tracker import Tracking
 
 _OVER = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
-_TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 
 def build_resources(backend: Backend, tracking: Tracking) -> dict[str, Any]:
@@ -53,7 +53,6 @@ def is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Any]:
     with _quiet():
-        import mlflow
         from dagster_mlflow import mlflow_tracking
     config: dict[str, Any] = {
         "experiment_name": tracking.config.experiment,
@@ -64,17 +63,13 @@ def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator
         "env_to_tag": None,
         "extra_tags": {},
     }
-    before = os.environ.get(_TRACKING_URI)
-    try:
-        with _quiet():
-            inner = mlflow_tracking.resource_fn(context.replace_config(config))  # type: ignore[call-arg]
-            run = next(inner)
-        yield run
-    finally:
-        mlflow.end_run(_final_status(context))
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # how MLflow itself puts it back; unsets the variable
-        if before is not None:
-            os.environ[_TRACKING_URI] = before
+    with fluent_state_restored():
+        try:
+            with _quiet():
+                run = next(mlflow_tracking.resource_fn(context.replace_config(config)))  # type: ignore[call-arg]
+            yield run
+        finally:
+            end_active_run(_final_status(context))
 
 
 @contextmanager

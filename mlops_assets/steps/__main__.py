@@ -17,7 +17,7 @@ from dataclasses import asdict
 
 from mlops_assets.assembly import build_store, build_tracking
 from mlops_assets.errors import MlopsAssetsError, SettingsError
-from mlops_assets.settings import Settings
+from mlops_assets.settings import Settings, load_env_file
 from mlops_assets.steps.catalog import PROMOTE, STEPS
 from mlops_assets.steps.runner import Runner
 
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.partition and options.step != PROMOTE:
         parser.error("--partition is missing: for which day?")
+    load_env_file()
     try:
         return _run(options.step, options.partition)
     except SettingsError as error:

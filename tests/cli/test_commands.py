@@ -64,7 +64,7 @@ def test_promotion_by_hand_and_rollback_are_in_both_logs(cli, tmp_path):
         (["materialize", "raw_data", "--partition", "2999-01-01"], "yesterday"),
         (["materialize", "raw_data", "--from", "2026-01-02", "--to", "2026-01-01"], "range is empty"),
         (["materialize", "raw_data", "--from", "2026-01-02"], "belong together"),
-        (["materialize", "raw_data", "--from", "2026-01-01", "--to", "2026-01-02", "--partition", "2026-01-01"], "not both"),
+        (["materialize", "--from", "2026-01-01", "--to", "2026-01-02", "--partition", "2026-01-01"], "not both"),
         (["demo", "--days", "1"], "days"),
     ],
 )

@@ -88,7 +88,8 @@ def test_every_day_of_a_range_has_metadata_of_its_own(tmp_path, resources, insta
     assert raw["dagster/row_count"].value == 300
     assert isinstance(raw["preview"], dg.TableMetadataValue)
     # and the last day's model went through the gate
-    assert [one.metadata["promoted"].value for one in result.asset_materializations_for_node("production_model")] == [True]
+    (decision,) = result.asset_materializations_for_node("production_model")
+    assert decision.metadata["promoted"].value is True
 
 
 def test_a_broken_day_does_not_lose_the_others(tmp_path, make_settings, instance):
@@ -100,9 +101,7 @@ def test_a_broken_day_does_not_lose_the_others(tmp_path, make_settings, instance
         (folder / "data.csv").write_text(text)
     # when they are registered in one run
     resources = build_resources(build_backend(settings), build_tracking(settings))
-    result = dg.materialize(
-        [ASSETS.raw_data], instance=instance, resources=resources, tags=RANGE, raise_on_error=False
-    )
+    result = dg.materialize([ASSETS.raw_data], instance=instance, resources=resources, tags=RANGE, raise_on_error=False)
     # then the run fails and names the day, the file and the row
     assert not result.success
     failure = result.failure_data_for_node("raw_data").user_failure_data

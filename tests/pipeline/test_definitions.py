@@ -14,7 +14,7 @@ nodes = {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_key
 print(json.dumps({
     "deps": {name: sorted(key.to_user_string() for key in node.parent_keys) for name, node in nodes.items()},
     "daily": [name for name, node in nodes.items() if node.is_partitioned],
-    "described": [name for name, node in nodes.items() if node.description and node.group_name != "default" and node.owners],
+    "described": [name for name, node in nodes.items() if node.description and node.owners and node.kinds],
     "heavy": [name for name in ("mlflow", "sklearn", "pandas", "pyarrow", "numpy", "skops") if name in sys.modules],
 }))
 """

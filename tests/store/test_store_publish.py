@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -207,12 +208,14 @@ def test_two_publishers_and_a_reader_do_not_meet(tmp_path):
     assert not hidden_files(store)
 
 
-def test_a_publisher_that_gives_up_does_not_take_the_folder_from_the_next(tmp_path):
+def test_a_publisher_that_gives_up_does_not_take_the_folder_from_the_next(tmp_path, monkeypatch):
     # given a first publication under way, which made the folder, and a second publisher that waits for it
     store = LocalStore(tmp_path)
-    second = threading.Thread(target=publish, args=(store, "second"))
+    second, waits, lock = threading.Thread(target=publish, args=(store, "second")), threading.Event(), fcntl.flock
     with pytest.raises(ZeroDivisionError), store.publication(ASSET, DS, FILES):
+        monkeypatch.setattr(fcntl, "flock", lambda *arguments: (waits.set(), lock(*arguments)))
         second.start()
+        waits.wait()
         1 / 0  # noqa: B018
     # when the first gives up and removes the folder
     second.join()

@@ -39,7 +39,7 @@ def colleague(uri):
     switches = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     env = {**os.environ, **switches, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": path}
     done = subprocess.run(
-        [sys.executable, "-c", COLLEAGUE], env=env, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", COLLEAGUE], env=env, capture_output=True, text=True, timeout=300, check=False
     )
     return done.stdout.strip() or done.stderr
 
@@ -83,7 +83,7 @@ def server(tmp_path):
         process = subprocess.Popen(command, stdout=log, stderr=log, env=env, cwd=tmp_path, start_new_session=True)
     tracking = Tracking(config(tmp_path, uri=f"http://127.0.0.1:{port}"))
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while True:
             try:
                 tracking.ping()
