@@ -47,8 +47,8 @@ types: install ## mypy, strict
 
 check: lint types test ## What CI runs
 
-lock: ## Resolve requirements.lock anew from pyproject.toml, for every supported Python
-	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+lock: install ## Resolve requirements.lock anew from pyproject.toml, for every supported Python
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 		--group pyproject.toml:dev pyproject.toml --output-file requirements.lock $(ARGS)
 
 bench: install ## The figures in the README

@@ -46,9 +46,9 @@ def mlflow_run_resource(tracking: Tracking) -> dg.ResourceDefinition:
 
 
 def is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a Dagster run has ended, or is not known here any more."""
+    """Whether a Dagster run has ended. One that is not known here may be running in somebody else's instance."""
     run = instance.get_run_by_id(run_id)
-    return run is None or run.status in _OVER
+    return run is not None and run.status in _OVER
 
 
 def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Any]:

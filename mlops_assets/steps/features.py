@@ -188,7 +188,9 @@ def _representation(column: pa.ChunkedArray, kind: str, name: str, source: str, 
         return pc.fill_null(column.cast(pa.string()), "").to_pandas()
     wanted = pa.float64() if kind == DOUBLE else pa.timestamp("us")
     try:
-        values = _cast(column, wanted) if column.null_count < len(column) else pa.nulls(len(column), wanted)
+        # A column without any value is typed as numbers in the file, whatever it is on other days.
+        has_values = column.null_count < len(column)
+        values = _cast(column, wanted) if has_values else pa.chunked_array([pa.nulls(len(column), wanted)])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _not_of_kind(column, wanted, name, source, rows_before) from error
     if kind == DATETIME:

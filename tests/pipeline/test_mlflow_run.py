@@ -73,24 +73,31 @@ def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_sensors(m
     resources = build_resources(build_backend(settings), tracking)
     client = MlflowClient(settings.tracking_uri)
 
-    def leave_open():
+    def failed_dagster_run():
+        run = instance.create_run_for_job(dg.Definitions(jobs=[empty]).resolve_job_def("empty"))
+        instance.report_run_failed(run)
+        return run.run_id
+
+    def leave_open(dagster_run_id):
         experiment = client.get_experiment_by_name(settings.experiment).experiment_id
-        return client.create_run(experiment, tags={"dagster_run_id": "gone"}).info.run_id
+        return client.create_run(experiment, tags={"dagster_run_id": dagster_run_id}).info.run_id
 
     dg.materialize(TRAINING, partition_key="2026-01-05", resources=resources, instance=instance)
-    first, status = leave_open(), lambda run_id: client.get_run(run_id).info.status
+    first, status = leave_open(failed_dagster_run()), lambda run_id: client.get_run(run_id).info.status
+    # and one of a Dagster instance that is not ours
+    foreign = leave_open("a run of somebody else")
     # when the next run trains a model
     dg.materialize(TRAINING, partition_key="2026-01-06", resources=resources, instance=instance)
-    # then it is ended
+    # then ours is ended
     assert status(first) == "KILLED"
+    assert status(foreign) == "RUNNING"
     # and when the sensor sees a failed run
-    second = leave_open()
-    failed = instance.create_run_for_job(dg.Definitions(jobs=[empty]).get_job_def("empty"))
-    instance.report_run_failed(failed)
-    event = instance.get_records_for_run(failed.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
+    failed = failed_dagster_run()
+    second = leave_open(failed)
+    event = instance.get_records_for_run(failed, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
     sensor = next(one for one in build_sensors(tracking) if one.name.endswith("failure"))
     context = dg.build_run_status_sensor_context(
-        "test", event.event_log_entry.dagster_event, instance, instance.get_run_by_id(failed.run_id)
+        "test", event.event_log_entry.dagster_event, instance, instance.get_run_by_id(failed)
     )
     sensor(context)
     # then it is ended too
