@@ -15,8 +15,9 @@ from rich.table import Table
 from mlops_assets.assembly import build_store
 from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.cli.instance import open_instance
-from mlops_assets.cli.runs import UNPARTITIONED, run_assets
+from mlops_assets.cli.runs import run_assets
 from mlops_assets.settings import Settings, load_env_file, variable
+from mlops_assets.steps.catalog import UNPARTITIONED
 from mlops_assets.store.layout import METRICS
 
 if TYPE_CHECKING:

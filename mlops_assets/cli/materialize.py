@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.settings import Settings
+from mlops_assets.steps.catalog import ASSETS, UNPARTITIONED
+from mlops_assets.steps.preload import preload
 
 if TYPE_CHECKING:
     from mlops_assets.cli.runs import RunOutcome
@@ -19,13 +21,14 @@ def run_materialize(
 ) -> None:
     """Check the arguments, run, report."""
     settings = Settings()
-    from mlops_assets.cli.instance import open_instance
-    from mlops_assets.cli.runs import ASSETS, UNPARTITIONED, run_assets
-
     if unknown := [name for name in assets if name not in ASSETS]:
         raise fail(f"{', '.join(unknown)}: no such asset. There are: {', '.join(ASSETS)}.", MISUSE)
     chosen = [name for name in ASSETS if name in assets] or list(ASSETS)
     days = _days(settings, partition, first, last, needed=chosen != [UNPARTITIONED])
+    preload(chosen)
+    from mlops_assets.cli.instance import open_instance
+    from mlops_assets.cli.runs import run_assets
+
     total = sum(1 if name == UNPARTITIONED else len(days) for name in chosen)
     with open_instance(settings) as instance, progress(total, hidden=as_json) as bar:
 

@@ -14,6 +14,7 @@ from mlops_assets.assembly import build_backend, build_tracking
 from mlops_assets.cli.instance import PROCESS_TAG, process_tag
 from mlops_assets.pipeline.build import assemble
 from mlops_assets.pipeline.partitions import daily_partitions
+from mlops_assets.steps.catalog import UNPARTITIONED
 
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
     from mlops_assets.settings import Settings
     from mlops_assets.steps.runner import PartitionResult, RunInfo
-
-ASSETS = ("raw_data", "processed", "split", "model", "metrics", "production_model", "predictions")
-UNPARTITIONED = "production_model"
 
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

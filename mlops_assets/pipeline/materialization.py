@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
 
 _DAYS_NAMED = 10
+_PROGRESS_LINES = 10
 
 
 def run_info(context: dg.AssetExecutionContext, parent_run_id: str | None = None) -> RunInfo:
@@ -40,7 +42,9 @@ def materialize_partitions(
     try:
         for result in backend.materialize(context.asset_key.path[-1], days, run_info(context, parent_run_id)):
             (failed if result.error else done).append(result)
-            context.log.info(f"{result.partition}: {result.error or 'done'} ({len(done) + len(failed)} of {len(days)})")
+            count = len(done) + len(failed)
+            if result.error or count % math.ceil(len(days) / _PROGRESS_LINES) == 0:
+                context.log.info(f"{result.partition}: {result.error or 'done'} ({count} of {len(days)})")
     except BaseException as error:
         _report_finished(context, done)
         if isinstance(error, MlopsAssetsError):

@@ -79,6 +79,12 @@ PREDICT = Step(
     uses_production_model=True,
 )
 
+ASSETS = ("raw_data", "processed", "split", "model", "metrics", "production_model", "predictions")
+"""All assets, upstream first."""
+
+UNPARTITIONED = "production_model"
+"""The one without days."""
+
 STEPS = {step.name: step for step in (GENERATE, REGISTER, PROCESS, SPLIT, TRAIN, EVALUATE, PREDICT)}
 """The steps that make a partition, by name."""
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from mlops_assets.steps.parameters import Parameters
 
+MIN_ROWS_OF_CLASS = 10
+"""Fewer held-out rows of a class than this say nothing about a model."""
+
 
 def evaluate(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     """Score the held-out rows of the day.
@@ -46,6 +49,7 @@ def evaluate(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     }
     undefined = [name for name, value in metrics.items() if value is None]
     warnings = [f"undefined on these rows (a class is missing among them): {', '.join(undefined)}"] if undefined else []
+    warnings += [f"{one}: the metrics say little" for one in scarce_classes(truth, classes)]
     defined = {name: value for name, value in metrics.items() if value is not None}
     return Outcome(
         {METRICS: content}, {"rows_val": len(truth), **defined, **({"warnings": warnings} if warnings else {})}
@@ -90,6 +94,17 @@ def scores(
         "accuracy": float(np.mean(predicted == truth)),
         "brier": float(np.mean(squares.sum(axis=1))),
     }
+
+
+def scarce_classes(truth: NDArray[Any], classes: NDArray[Any]) -> list[str]:
+    """In words, the classes with too few rows to judge a model."""
+    counts = {str(label): int((truth == label).sum()) for label in classes}
+    return [
+        f"only {count} held-out row{'' if count == 1 else 's'} of class {label} (of {len(truth):,} rows; at least"
+        f" {MIN_ROWS_OF_CLASS} are needed to judge a model)"
+        for label, count in counts.items()
+        if count < MIN_ROWS_OF_CLASS
+    ]
 
 
 def row_losses(hits: NDArray[np.bool_], proba: NDArray[np.float64]) -> NDArray[np.float64]:

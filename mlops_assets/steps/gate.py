@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_assets.steps.evaluate import positive_index, row_losses
+from mlops_assets.steps.evaluate import positive_index, row_losses, scarce_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 ROC_AUC, AVERAGE_PRECISION, LOG_LOSS = "roc_auc", "average_precision", "log_loss"
 GATE_METRICS = (ROC_AUC, AVERAGE_PRECISION, LOG_LOSS)
-MIN_ROWS_OF_CLASS = 10
-"""Fewer held-out rows of a class than this say nothing about a model."""
-
 _CELLS_AT_ONCE = 4_000_000  # bootstrap weights held in memory at a time: 32 MB
 
 
@@ -64,14 +61,8 @@ def decide(
     """
     metric = params.gate_metric
     hits = truth[:, None] == classes[None, :]
-    counts = hits.sum(axis=0)
-    scarce = int(counts.argmin())
-    if counts[scarce] < MIN_ROWS_OF_CLASS:
-        return Decision(
-            False,
-            f"only {counts[scarce]} held-out rows of class {classes[scarce]!s} (of {len(truth):,} rows): at least"
-            f" {MIN_ROWS_OF_CLASS} are needed to judge a model",
-        )
+    if scarce := scarce_classes(truth, classes):
+        return Decision(False, scarce[0])
     columns = [positive_index(classes, params.positive_label)] if len(classes) == 2 else list(range(len(classes)))  # noqa: PLR2004
     once = np.ones((1, len(truth)))
     challenger_score = float(_score(metric, hits, challenger, columns, once)[0])

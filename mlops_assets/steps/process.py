@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from mlops_assets.errors import DataError
 from mlops_assets.steps.arrival import lengths_differ, target_name
 from mlops_assets.steps.declaration import Outcome
-from mlops_assets.steps.rows import class_balance, duplicates_of
+from mlops_assets.steps.rows import LARGEST, class_balance, duplicates_of
 from mlops_assets.store.layout import DATA, TARGET, TRAIN_DATA
 
 if TYPE_CHECKING:
@@ -166,4 +166,5 @@ def _no_labels(values: pa.ChunkedArray, ds: str) -> DataError:
 
 
 def _infinite_values(table: pa.Table) -> int:
-    return sum(pc.sum(pc.is_inf(column)).as_py() or 0 for column in table.columns if pa.types.is_floating(column.type))
+    columns = [column for column in table.columns if pa.types.is_floating(column.type)]
+    return sum(pc.sum(pc.greater(pc.abs(column), LARGEST)).as_py() or 0 for column in columns)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlops_assets.errors import DataError, MlopsAssetsError
 from mlops_assets.steps.features import class_probabilities, kinds_of, model_frame
-from mlops_assets.steps.gate import MIN_ROWS_OF_CLASS, Decision, decide
+from mlops_assets.steps.gate import Decision, decide
 from mlops_assets.steps.recording import model_metadata
 from mlops_assets.steps.train import stacked
 from mlops_assets.store.layout import VAL
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from mlops_assets.store.local import LocalStore
     from mlops_assets.tracking.tracker import Tracking
 
-MIN_ROWS = 1_000
-MAX_DAYS = 28
-"""The gate looks at the newest held-out rows: of as many days as give it this many rows and enough of each class."""
+MIN_ROWS, ROWS_OF_CLASS, MAX_DAYS = 1_000, 100, 28
+"""The gate looks at the newest held-out rows: of as many days as give it this many rows, and of each class.
+
+With 20 rows of a class the bounds of an AUC's advantage are ten points apart either way, with 100 four to five.
+"""
 
 
 class NothingToPromoteError(MlopsAssetsError):
@@ -57,7 +59,14 @@ def promote(store: LocalStore, tracking: Tracking, params: Parameters, *, by: st
     else:
         rows, days = _held_out(store, params)
         models = [tracking.registry.load(challenger), None if champion is None else tracking.registry.load(champion)]
-        decision = _decision(rows, models, params)
+        try:
+            decision = _decision(rows, models, params)
+        except DataError as error:
+            raise MlopsAssetsError(
+                f"Version {challenger.number} of model {tracking.config.model_name!r} could not be judged: {error} If"
+                " the data have changed for good and it is the champion that does not fit them any more, promote by"
+                f" hand: mlops-assets models promote {challenger.number}"
+            ) from error
     facts = {
         "promoted": decision.promote,
         "reason": decision.reason,
@@ -72,9 +81,15 @@ def promote(store: LocalStore, tracking: Tracking, params: Parameters, *, by: st
         tracking.registry.promote(challenger, reason=decision.reason, by=by, scores=_scores(facts))
     serving = challenger if decision.promote else champion
     if serving is None:
+        remedy = (
+            f"Materialize split for more days: held-out rows of up to {MAX_DAYS} days count"
+            if decision.challenger_score is None
+            else "Train on more or better data, or lower MLOPS_GATE_MIN_SCORE"
+        )
         raise NothingToPromoteError(
             f"Version {challenger.number} of model {tracking.config.model_name!r} was not promoted ({decision.reason})"
-            " and nothing else is in production. Train on more or better data, or lower MLOPS_GATE_MIN_SCORE."
+            f" and nothing else is in production. {remedy}; or promote it anyway: mlops-assets models promote"
+            f" {challenger.number}"
         )
     return {**{name: value for name, value in facts.items() if value is not None}, **model_metadata(tracking, serving)}
 
@@ -112,7 +127,7 @@ def _fits(table: pa.Table, newer: list[pa.Table], target: str) -> bool:
 def _enough(tables: list[pa.Table], target: str) -> bool:
     labels = np.concatenate([table[target].to_numpy() for table in tables])
     _, counts = np.unique(labels, return_counts=True)
-    return len(labels) >= MIN_ROWS and len(counts) > 1 and counts.min() >= MIN_ROWS_OF_CLASS
+    return len(labels) >= MIN_ROWS and len(counts) > 1 and counts.min() >= ROWS_OF_CLASS
 
 
 def _decision(rows: pa.Table, models: list[Pipeline | None], params: Parameters) -> Decision:

@@ -11,6 +11,9 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Larger numbers count as infinite: sums over them overflow, and trees store thresholds as 32-bit floats."""
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)

@@ -113,16 +113,15 @@ class Runner:
     def _read(self, step: Step, ds: str) -> tuple[dict[str, Any], dict[str, str]]:
         """The function's inputs by file name, and the digest of each file by its path below the data root."""
         inputs: dict[str, Any] = {}
-        digests: dict[str, str] = {}
+        digests = self._digests(step, ds)
         for file in step.inputs:
             if file.kind is Kind.DELIVERED:
                 inputs[file.name] = self._scan(file, ds)
                 continue
-            days = self._window(file, ds) if file.window else [ds]
-            for day in days:
-                digests[self.store.relative(file.asset, day, file.name)] = self._digest(file, day)
-            contents = [self._content(file, day) for day in days]
+            contents = [self._content(file, day) for day in self._days(file, ds)]
             inputs[file.name] = contents if file.window else contents[0]
+        if digests != self._digests(step, ds):
+            raise DataError(f"Inputs of {step.asset} of {ds} were published anew while they were read. Run it again.")
         if step.uses_production_model:
             version, inputs["production"] = self._production_model()
             digests[f"models:/{version.name}/{version.number}"] = version.digest
@@ -138,16 +137,34 @@ class Runner:
         if file.kind is Kind.STREAM:
             return self.store.stream_table(file.asset, ds, file.name)
         if file.kind is Kind.MODEL:
-            from mlops_assets.tracking.models import load_model
-
-            return load_model(self.store.read_bytes(file.asset, ds, file.name)[0])
+            return self._model(file, ds)
         return self.store.read_table(file.asset, ds, file.name)
 
-    def _window(self, file: File, ds: str) -> list[str]:
-        """The days of the training window that are there; the last one must be."""
+    def _digests(self, step: Step, ds: str) -> dict[str, str]:
+        """Path below the data root -> digest of each published file that the step reads."""
+        return {
+            self.store.relative(file.asset, day, file.name): self._digest(file, day)
+            for file in step.inputs
+            if file.kind is not Kind.DELIVERED
+            for day in self._days(file, ds)
+        }
+
+    def _days(self, file: File, ds: str) -> list[str]:
+        """The day; for a window, its days that are there: the last one must be."""
+        if not file.window:
+            return [ds]
         last = dt.date.fromisoformat(ds)
         days = [(last - dt.timedelta(days=back)).isoformat() for back in range(self.params.train_window_days)]
         return [day for day in reversed(days) if day == ds or self.store.manifest(file.asset, day)]
+
+    def _model(self, file: File, ds: str) -> Any:
+        from mlops_assets.tracking.models import load_model
+
+        content, _ = self.store.read_bytes(file.asset, ds, file.name)
+        digest, recent = self._digest(file, ds), self.tracking.registry.recent
+        pipeline = recent.get(digest) or load_model(content)
+        recent.put(digest, pipeline)
+        return pipeline
 
     def _scan(self, file: File, ds: str) -> Any:
         from mlops_assets.store.foreign import scan

@@ -14,6 +14,7 @@ from mlops_assets.tracking.entities import Version
 from mlops_assets.tracking.errors import TrackingError, UntrustedModelError
 from mlops_assets.tracking.model_files import MODEL_FILE
 from mlops_assets.tracking.models import load_model
+from mlops_assets.tracking.recent import RecentModels
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -33,6 +34,7 @@ class Versions:
         """Use a connection; nothing is opened yet."""
         self._connection = connection
         self._name = connection.config.model_name
+        self.recent = RecentModels()
 
     def find_version(self, digest: str) -> Version | None:
         """The first version with this content, archived ones included; ``None`` when it was never registered."""
@@ -92,7 +94,7 @@ class Versions:
         return self._first(created)
 
     def load(self, version: int | Version, *, verify: bool = True) -> Pipeline:
-        """Load the pipeline of a version. A local artifact is read where it is.
+        """Load the pipeline of a version, unless this process still has it. A local artifact is read where it is.
 
         Args:
             version: Version or its number.
@@ -103,6 +105,8 @@ class Versions:
             UntrustedModelError: The file holds types we do not trust, or is damaged.
         """
         found = version if isinstance(version, Version) else self.version(version)
+        if found.digest and (known := self.recent.get(found.digest)) is not None:
+            return known
         pipeline = self._download(found)
         if verify and (actual := model_digest(pipeline)) != found.digest:
             raise TrackingError(
@@ -111,6 +115,8 @@ class Versions:
                 f"{DIGEST_TAG}. Its file was changed, or somebody registered it by hand. Roll back to another version, "
                 "or train this partition again."
             )
+        if verify:
+            self.recent.put(found.digest, pipeline)
         return pipeline
 
     def _search(self, condition: str = "") -> Iterator[Version]:

@@ -229,7 +229,9 @@ def test_a_missing_file_is_refused(project):
 
 def test_a_last_value_that_may_be_cut_is_warned_of(delivered):
     metadata = delivered("id,x\n1,2\n2,34", "id,target\n1,0\n2,1\n").make("register")
-    assert metadata["warnings"] == ["data.csv does not end with a line break: it may have been cut off in its last value"]
+    assert metadata["warnings"] == [
+        "data.csv does not end with a line break: it may have been cut off in its last value"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_the_positive_label_is_what_is_measured(label, column):
 
 def test_a_positive_label_that_is_no_class_is_refused():
     truth, proba = binary()
-    with pytest.raises(DataError, match="'2' is none of the classes 0, 1. Set MLOPS_POSITIVE_LABEL"):
+    with pytest.raises(DataError, match=r"'2' is none of the classes 0, 1\. Set MLOPS_POSITIVE_LABEL"):
         scores(truth, proba, np.array([0, 1]), "2")
 
 
@@ -106,7 +106,10 @@ def test_a_class_that_is_new_among_the_held_out_rows_is_in_the_confusion_matrix(
     labels = table["target"].to_pylist()
     changed = table.set_column(place, "target", [[7, 7, *labels[2:]]])
     with made.store.publication("split", DS, ["train.csv", "val.csv"]) as publication:
-        files = [publication.table("train.csv", made.table("split", "train.csv")), publication.table("val.csv", changed)]
+        files = [
+            publication.table("train.csv", made.table("split", "train.csv")),
+            publication.table("val.csv", changed),
+        ]
         publication.commit(files, inputs={}, code_version="1", metadata={})
     # when the model is evaluated
     made.make("evaluate")

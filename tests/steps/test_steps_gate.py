@@ -7,9 +7,9 @@ import pytest
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from mlops_assets.errors import DataError
+from mlops_assets.steps.evaluate import MIN_ROWS_OF_CLASS
 from mlops_assets.steps.gate import (
     GATE_METRICS,
-    MIN_ROWS_OF_CLASS,
     decide,
     weighted_average_precision,
     weighted_roc_auc,
@@ -87,7 +87,7 @@ def test_a_worse_model_never_wins_and_a_clearly_better_one_always_does(metric):
         # given a model and one with the same errors and more
         truth, score = task(seed)
         noise = np.random.default_rng(1_000 + seed).normal(scale=4, size=len(truth))
-        good, bad = proba(score), proba(score + noise)
+        good, bad = proba(score + truth), proba(score + truth + noise)
         # then the gate tells them apart, whichever is in production
         assert not decide(truth, BINARY, bad, good, params(metric, seed=seed)).promote
         assert decide(truth, BINARY, good, bad, params(metric, seed=seed)).promote
@@ -143,7 +143,7 @@ def test_too_few_rows_of_a_class_decide_nothing():
     # then the reason says what is missing
     assert not decision.promote
     assert decision.challenger_score is None
-    assert f"only 9 held-out rows of class 1 (of {len(keep)} rows): at least 10 are needed" in decision.reason
+    assert f"only 9 held-out rows of class 1 (of {len(keep)} rows; at least 10 are needed" in decision.reason
 
 
 def test_the_positive_label_is_the_one_that_counts():
@@ -157,7 +157,7 @@ def test_the_positive_label_is_the_one_that_counts():
         # then its average precision decides
         expected = average_precision_score(truth == column, proba(score)[:, column])
         assert decision.challenger_score == pytest.approx(expected)
-    with pytest.raises(DataError, match="'ugly' is none of the classes bad, good. Set MLOPS_POSITIVE_LABEL"):
+    with pytest.raises(DataError, match=r"'ugly' is none of the classes bad, good\. Set MLOPS_POSITIVE_LABEL"):
         decide(words, classes, proba(score), None, params(positive_label="ugly"))
 
 

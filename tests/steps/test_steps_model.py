@@ -8,6 +8,7 @@ import pytest
 from projects import DS, LATER, NEXT, as_csv, mixed, with_labels, without_column
 from threadpoolctl import threadpool_limits
 
+from mlops_assets.steps import threads
 from mlops_assets.store import tables
 from mlops_assets.tracking.models import load_model
 
@@ -45,7 +46,7 @@ def scored(serving):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_a_model_is_the_same_for_the_same_rows_and_another_for_others(split_day, estimator):
+def test_a_model_is_the_same_for_the_same_rows_and_another_for_others(split_day, estimator, monkeypatch):
     # given mixed columns
     made = split_day(mixed(), mixed(seed=1), estimator=estimator)
     # when a model is trained
@@ -58,6 +59,7 @@ def test_a_model_is_the_same_for_the_same_rows_and_another_for_others(split_day,
     pipeline = load_model(made.store.read_bytes("model", DS, "model.skops")[0])
     assert list(pipeline.feature_names_in_) == made.table("split", "train.csv").column_names[1:-1]
     # and training again, also with another number of threads, gives the same model and no new version
+    monkeypatch.setattr(threads, "_CELLS_WORTH_A_TEAM", 0)
     with threadpool_limits(2):
         again = made.make("train")
     assert (again["model_digest"], again["model_version"]) == (first["model_digest"], 1)
@@ -145,11 +147,14 @@ def test_labels_of_every_kind_go_all_the_way(split_day, labels):
 
 def test_several_classes_go_all_the_way(project):
     made = project(source="sklearn:wine", estimator="logistic_regression")
-    made.make("generate", "process", "split", "train", "evaluate", ds="2026-01-01")
+    for day in range(1, 6):
+        made.make("generate", "process", "split", ds=f"2026-01-0{day}")
+    made.make("train", "evaluate", ds="2026-01-01")
     assert made.promote()["promoted"]
-    assert made.make("predict", ds="2026-01-01")["class_balance"].keys() == {"0", "1", "2"}
+    assert made.make("predict", ds="2026-01-01")["class_balance"].keys() == {"class_0", "class_1", "class_2"}
 
 
+@pytest.mark.slow
 def test_a_thousand_columns_train_and_score(split_day):
     wide = {f"column {n}": (lambda row, n=n: row * n % 17) for n in range(1_000)}
     made = split_day(mixed(100, **wide), estimator="logistic_regression")

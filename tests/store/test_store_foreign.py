@@ -142,7 +142,11 @@ def test_a_thousand_columns(read):
         ("a,b\r1,2\r3,4\r", SOURCE, "the header cannot be read .* Write the file again"),
         ("a,b\n1,2\n3\n4,5\n", f"{SOURCE}, row 2", "expected 2 cells as in the header, found 1: a cell is missing"),
         ("a,b\n1,2\n3,4\n5,6,7\n", f"{SOURCE}, row 3", "expected 2 cells .* found 3.* in double quotes"),
-        ("a,b,c\n1,2,3\n4,5", f"{SOURCE}, row 2", "expected 3 cells .* found 2: the file ends in the middle of the row"),
+        (
+            "a,b,c\n1,2,3\n4,5",
+            f"{SOURCE}, row 2",
+            "expected 3 cells .* found 2: the file ends in the middle of the row",
+        ),
         ('a,b\n1,2\n3,"x\n', f"{SOURCE}, row 2", "a quote is opened and never closed.*'3,.*cut off"),
         ('a,b\n1,2\n3,5" x\n4,"y"\n5,"z"\n', f"{SOURCE}, row 2", "never closed.*not doubled.*Deliver the whole file"),
         ('a,"b\n1,2\n', f"{SOURCE}, row 0", "never closed"),

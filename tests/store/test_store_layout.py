@@ -108,5 +108,5 @@ def test_a_file_that_was_never_published_is_named(tmp_path):
 
 def test_no_number_that_json_does_not_know_is_written(tmp_path):
     store = LocalStore(tmp_path)
-    with store.publication("metrics", "2024-01-01", ["metrics.json"]) as publication, pytest.raises(ValueError):  # noqa: PT011
+    with store.publication("metrics", "2024-01-01", ["metrics.json"]) as publication, pytest.raises(ValueError):
         publication.json("metrics.json", {"roc_auc": float("nan")})
