@@ -91,9 +91,17 @@ def train(folder: Path, models: Path) -> Pipeline:
     """Fit and save the model."""
     rows = pd.read_csv(folder / "train.csv", parse_dates=DATES)
     features = rows.drop(columns=[ID, TARGET])
-    model = make_pipeline(preprocessing(features), HistGradientBoostingClassifier(
-        max_iter=60, max_leaf_nodes=8, learning_rate=0.2, early_stopping=False, random_state=0
-    ))
+    model = make_pipeline(
+        preprocessing(features),
+        HistGradientBoostingClassifier(
+            max_iter=60,
+            max_leaf_nodes=8,
+            learning_rate=0.2,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=0,
+        ),
+    )
     model.fit(features, rows[TARGET])
     joblib.dump(model, models / "model.joblib")
     return model

@@ -166,10 +166,17 @@ def _estimator(name: str, seed: int) -> Any:
     if name == "hist_gradient_boosting":
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        # Few, small trees with a high learning rate: on 10,000 rows as good as the library's defaults (ROC AUC 0.877)
-        # in less than half the time. Early stopping would hold out rows of its own and fail on a class of one row.
+        # Few, small trees with a high learning rate: on 10,000 rows ROC AUC 0.875 against 0.877 of the defaults,
+        # in less than half the time. Without regularization a leaf of one class takes steps without bound: on card
+        # fraud (0.8 % of the rows) the ROC AUC falls from 0.74 to 0.52 of one training day, from 0.83 to 0.51 of seven.
+        # Early stopping would hold out rows of its own and fail on a class of one row.
         return HistGradientBoostingClassifier(
-            max_iter=60, max_leaf_nodes=8, learning_rate=0.2, early_stopping=False, random_state=seed
+            max_iter=60,
+            max_leaf_nodes=8,
+            learning_rate=0.2,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=seed,
         )
     if name == "random_forest":
         from sklearn.ensemble import RandomForestClassifier

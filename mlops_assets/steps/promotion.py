@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 MIN_ROWS, ROWS_OF_CLASS, MAX_DAYS = 1_000, 100, 28
 """The gate looks at the newest held-out rows: of as many days as give it this many rows, and of each class.
 
-With 20 rows of a class the bounds of an AUC's advantage are ten points apart either way, with 100 four to five.
+With the 16 to 20 frauds that a day of 9,500 card payments holds out, the advantage of a model is known to about ten
+points of ROC AUC either way: too little to see most improvements.
 """
 
 

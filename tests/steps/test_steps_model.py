@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from projects import DS, LATER, NEXT, as_csv, mixed, with_labels, without_column
+from sklearn.metrics import log_loss, roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from mlops_assets.steps import threads
+from mlops_assets.steps.features import kinds_of, model_frame
+from mlops_assets.steps.parameters import Parameters
+from mlops_assets.steps.train import train
 from mlops_assets.store import tables
+from mlops_assets.store.layout import MODEL, TRAIN
 from mlops_assets.tracking.models import load_model
 
 ESTIMATORS = ("hist_gradient_boosting", "random_forest", "logistic_regression")
@@ -67,6 +74,25 @@ def test_a_model_is_the_same_for_the_same_rows_and_another_for_others(split_day,
     # and another day another one
     other = made.make("train", ds=NEXT)
     assert (other["model_digest"] != first["model_digest"], other["model_version"]) == (True, 2)
+
+
+def test_a_rare_class_does_not_break_the_default_model():
+    # given 8,000 rows of which 40 are of the other class, which one of six columns tells of
+    rng = np.random.default_rng(0)
+
+    def rows() -> pa.Table:
+        target = np.arange(8_000) < 40
+        columns = {f"noise {n}": rng.normal(size=8_000) for n in range(5)}
+        return pa.table({**columns, "x": rng.normal(size=8_000) + 2 * target, "target": target.astype(int)})
+
+    training, held_out = rows(), rows()
+    # when the default model is trained
+    pipeline = train({TRAIN: [training]}, Parameters(), DS).outputs[MODEL]
+    # then on other rows it ranks well, and is not worse than always saying "one in 200"
+    proba = pipeline.predict_proba(model_frame(held_out, kinds_of(pipeline), "the test"))[:, 1]
+    truth = held_out["target"].to_numpy()
+    assert roc_auc_score(truth, proba) > 0.75
+    assert log_loss(truth, proba) < 1.2 * log_loss(truth, np.full(8_000, 0.005))
 
 
 @pytest.mark.parametrize("imputation", ["mean", "median", "most_frequent"])
