@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from mlops_assets.backends.inprocess import InProcessBackend
@@ -12,6 +13,10 @@ from mlops_assets.tracking.config import TrackingConfig
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
     from mlops_assets.tracking.tracker import Tracking
+
+
+MAX_WORKERS = 4
+"""Each holds half a gigabyte of libraries."""
 
 
 def build_store(settings: Settings) -> LocalStore:
@@ -40,4 +45,10 @@ def build_tracking(settings: Settings) -> Tracking:
 
 def build_backend(settings: Settings) -> Backend:
     """Where steps run."""
-    return InProcessBackend(build_store(settings), build_tracking(settings), settings.parameters())
+    workers = (os.cpu_count() or 1) if settings.workers is None else settings.workers
+    if not workers:
+        return InProcessBackend(build_store(settings), build_tracking(settings), settings.parameters())
+    from mlops_assets.backends.workers import WorkersBackend
+
+    data_dir = str(settings.data_dir.absolute())
+    return WorkersBackend(data_dir, tracking_config(settings), settings.parameters(), min(workers, MAX_WORKERS))

@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".mlops"), description="Hidden folder for Dagster's and MLflow's own files.")
     data_dir: Path = Field(Path("data"), description="The data root: raw/, processed/, split/, models/, predictions/.")
     backend: Literal["inprocess"] = Field("inprocess", description="Where steps run.")
+    workers: int | None = Field(
+        None,
+        ge=0,
+        description="Processes that run steps, days in parallel; 0: Dagster's own. Default: one a core, at most 4.",
+    )
     source: str = Field(
         "classification", description=f"Where raw data come from: files (others drop them), {', '.join(SOURCES)}."
     )

@@ -46,7 +46,7 @@ def make_settings(tmp_path: Path, tracking_template: Path) -> Callable[..., Sett
         if not home.exists():
             (home / "mlflow").mkdir(parents=True)
             shutil.copy(tracking_template, home / "mlflow" / "mlflow.db")
-        values = {"home": home, "data_dir": tmp_path / "data", "rows_per_day": 300, **changes}
+        values = {"home": home, "data_dir": tmp_path / "data", "rows_per_day": 300, "workers": 0, **changes}
         return Settings(_env_file=None, **values)
 
     return make

@@ -1,11 +1,12 @@
-"""Steps run in the calling process: a laptop, tests, first contact."""
+"""Steps run in the calling process: tests, and each of the processes of :mod:`~mlops_assets.backends.workers`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.steps.catalog import step_of_asset
+from mlops_assets.steps.preload import preload
 from mlops_assets.steps.runner import PartitionResult, RunInfo, Runner
 
 if TYPE_CHECKING:
@@ -17,17 +18,33 @@ if TYPE_CHECKING:
 class InProcessBackend:
     """Needs nothing but the Python package."""
 
-    def __init__(self, store: LocalStore, tracking: Tracking, params: Parameters) -> None:
+    def __init__(
+        self,
+        store: LocalStore,
+        tracking: Tracking,
+        params: Parameters,
+        *,
+        before_recording: Callable[[str], None] | None = None,
+    ) -> None:
         """Name the parts; nothing is opened before a step runs."""
         self._store, self._tracking, self._params = store, tracking, params
+        self._before_recording = before_recording
+
+    def prepare(self, assets: Sequence[str], partitions: Sequence[str]) -> None:  # noqa: ARG002  # part of the interface
+        """See :meth:`mlops_assets.backends.base.Backend.prepare`."""
+        preload(assets)
 
     def materialize(self, asset: str, partitions: Sequence[str], run: RunInfo) -> Iterator[PartitionResult]:
         """See :meth:`mlops_assets.backends.base.Backend.materialize`."""
         step = step_of_asset(asset, self._params.source)
-        return Runner(self._store, self._tracking, self._params, run).run(step.name, partitions)
+        runner = Runner(self._store, self._tracking, self._params, run, before_recording=self._before_recording)
+        return runner.run(step.name, partitions)
 
     def promote(self, run: RunInfo) -> Mapping[str, Any]:
         """See :meth:`mlops_assets.backends.base.Backend.promote`."""
         from mlops_assets.steps.promotion import promote
 
         return promote(self._store, self._tracking, self._params, by=f"Dagster run {run.dagster_run_id}")
+
+    def close(self) -> None:
+        """See :meth:`mlops_assets.backends.base.Backend.close`."""

@@ -13,7 +13,6 @@ from mlops_assets import __version__
 from mlops_assets.cli.console import FAILED, MISUSE, fail
 from mlops_assets.errors import MlopsAssetsError, SettingsError
 from mlops_assets.settings import load_env_file
-from mlops_assets.steps.preload import preload
 
 app = typer.Typer(
     name="mlops-assets",
@@ -57,7 +56,6 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Watch days arrive, a model being trained each week, the gate decide, and every later day being scored."""
-    preload(["model"])
     from mlops_assets.cli.demo import run_demo
 
     run_demo(days, directory, as_json=as_json)

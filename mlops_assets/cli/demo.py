@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from rich.table import Table
 
-from mlops_assets.assembly import build_store
+from mlops_assets.assembly import build_backend, build_store
 from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.cli.instance import open_instance
 from mlops_assets.cli.runs import run_assets
 from mlops_assets.settings import Settings, load_env_file, variable
-from mlops_assets.steps.catalog import UNPARTITIONED
+from mlops_assets.steps.catalog import ASSETS, UNPARTITIONED
 from mlops_assets.store.layout import METRICS
 
 if TYPE_CHECKING:
+    from mlops_assets.backends.base import Backend
     from mlops_assets.store.local import LocalStore
 
 WEEK = 7
@@ -72,7 +74,9 @@ def run_demo(days: int, directory: Path, *, as_json: bool) -> None:
             MISUSE,
         )
     keys = [(settings.start_date + dt.timedelta(days=one)).isoformat() for one in range(days)]
-    with open_instance(settings) as instance:
+    backend = build_backend(settings)
+    backend.prepare(ASSETS, keys)
+    with closing(backend), open_instance(settings) as instance:
         store = build_store(settings)
         batches = [rest for batch in plan(keys) for rest in _left_to_do(batch, store, instance)]
         if batches and not as_json:
@@ -83,19 +87,25 @@ def run_demo(days: int, directory: Path, *, as_json: bool) -> None:
                 bar.update(bar.task_ids[0], advance=1, description=text)
 
             for batch in batches:
-                _run(batch, settings, instance, advance, as_json=as_json)
+                _run(batch, settings, backend, instance, advance, as_json=as_json)
         _summary(keys, settings, store, instance, as_json=as_json)
 
 
 def _run(
-    batch: Batch, settings: Settings, instance: dg.DagsterInstance, advance: Callable[[str], None], *, as_json: bool
+    batch: Batch,
+    settings: Settings,
+    backend: Backend,
+    instance: dg.DagsterInstance,
+    advance: Callable[[str], None],
+    *,
+    as_json: bool,
 ) -> None:
     def on_result(asset: str, ds: str, error: str | None) -> None:
         advance(f"{ds or batch.days[-1]} {asset}")
         if error:
             errors.print(f"{asset} {ds}: {error}", style="red", markup=False)
 
-    outcome = run_assets(settings, instance, batch.assets, batch.days, on_result)
+    outcome = run_assets(settings, backend, instance, batch.assets, batch.days, on_result)
     if not outcome.success:
         raise fail("\n".join(f"{asset}: {message}" for asset, message in outcome.failures.items()))
     if as_json:

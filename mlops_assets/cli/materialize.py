@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from mlops_assets.assembly import build_backend
 from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.settings import Settings
 from mlops_assets.steps.catalog import ASSETS, UNPARTITIONED
-from mlops_assets.steps.preload import preload
 
 if TYPE_CHECKING:
     from mlops_assets.cli.runs import RunOutcome
@@ -25,19 +26,20 @@ def run_materialize(
         raise fail(f"{', '.join(unknown)}: no such asset. There are: {', '.join(ASSETS)}.", MISUSE)
     chosen = [name for name in ASSETS if name in assets] or list(ASSETS)
     days = _days(settings, partition, first, last, needed=chosen != [UNPARTITIONED])
-    preload(chosen)
+    backend = build_backend(settings)
+    backend.prepare(chosen, days)  # before Dagster is imported
     from mlops_assets.cli.instance import open_instance
     from mlops_assets.cli.runs import run_assets
 
     total = sum(1 if name == UNPARTITIONED else len(days) for name in chosen)
-    with open_instance(settings) as instance, progress(total, hidden=as_json) as bar:
+    with closing(backend), open_instance(settings) as instance, progress(total, hidden=as_json) as bar:
 
         def on_result(asset: str, ds: str, error: str | None) -> None:
             bar.update(bar.task_ids[0], advance=1, description=f"{asset} {ds}")
             if error and not as_json:
                 errors.print(f"{asset} {ds}: {error}", style="red", markup=False)
 
-        outcome = run_assets(settings, instance, chosen, days, on_result)
+        outcome = run_assets(settings, backend, instance, chosen, days, on_result)
     _report(outcome, chosen, days, as_json=as_json)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import AssetKey, DagsterInstance
 
-from mlops_assets.assembly import build_backend, build_tracking
+from mlops_assets.assembly import build_tracking
 from mlops_assets.cli.instance import PROCESS_TAG, process_tag
 from mlops_assets.pipeline.build import assemble
 from mlops_assets.pipeline.partitions import daily_partitions
@@ -61,6 +61,12 @@ class _Observed:
             self._on_result(asset, result.partition, result.error)
             yield result
 
+    def prepare(self, assets: Sequence[str], partitions: Sequence[str]) -> None:
+        self._backend.prepare(assets, partitions)
+
+    def close(self) -> None:
+        self._backend.close()
+
     def promote(self, run: RunInfo) -> Mapping[str, Any]:
         metadata = self._backend.promote(run)
         self.results[UNPARTITIONED, ""] = metadata
@@ -69,19 +75,25 @@ class _Observed:
 
 
 def run_assets(
-    settings: Settings, instance: DagsterInstance, assets: Sequence[str], days: Sequence[str], on_result: OnResult
+    settings: Settings,
+    backend: Backend,
+    instance: DagsterInstance,
+    assets: Sequence[str],
+    days: Sequence[str],
+    on_result: OnResult,
 ) -> RunOutcome:
     """Materialize assets for consecutive days in one run.
 
     Args:
         settings: Of the whole system.
+        backend: Where steps run.
         instance: Where the run is recorded.
         assets: Names; only what is named is made.
         days: Consecutive partition keys, oldest first; may be empty if only the unpartitioned asset is named.
         on_result: Called after each day of each asset.
     """
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends as Ctrl-C does: the run is closed properly
-    observed = _Observed(build_backend(settings), on_result)
+    observed = _Observed(backend, on_result)
     definitions = assemble(daily_partitions(settings.start_date, settings.timezone), observed, build_tracking(settings))
     result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         run_config=_SILENT,

@@ -7,7 +7,7 @@ server, never the orchestrator.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -65,9 +65,27 @@ class PartitionResult:
 class Runner:
     """Runs steps over the partitions of one data root."""
 
-    def __init__(self, store: LocalStore, tracking: Tracking, params: Parameters, run: RunInfo | None = None) -> None:
-        """Name the parts; nothing is opened or imported before it is needed."""
+    def __init__(
+        self,
+        store: LocalStore,
+        tracking: Tracking,
+        params: Parameters,
+        run: RunInfo | None = None,
+        *,
+        before_recording: Callable[[str], None] | None = None,
+    ) -> None:
+        """Name the parts; nothing is opened or imported before it is needed.
+
+        Args:
+            store: The data root.
+            tracking: The tracking server.
+            params: Of the steps.
+            run: On whose behalf.
+            before_recording: Called with the day before a model is logged and registered; may wait, so that models
+                that are trained at the same time are registered in the order of their days.
+        """
         self.store, self.tracking, self.params, self.run_info = store, tracking, params, run or RunInfo()
+        self._before_recording = before_recording
         self._production: tuple[Any, Any] | None = None
 
     def run(self, name: str, partitions: Iterable[str]) -> Iterator[PartitionResult]:
@@ -99,6 +117,8 @@ class Runner:
             for file in step.outputs
             if file.name in outcome.outputs
         }
+        if self._before_recording and step.asset == "model":
+            self._before_recording(ds)
         preview: list[dict[str, Any]] = []
         with self.store.publication(step.asset, ds, [file.name for file in step.outputs]) as publication:
             files = [

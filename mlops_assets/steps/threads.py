@@ -6,6 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CELLS_WORTH_A_TEAM = 2_000_000
+_limit: int | None = None
+
+
+def limit_openmp_threads(threads: int | None) -> None:
+    """How many threads large data may have in this process; None: as many as there are cores."""
+    global _limit  # noqa: PLW0603  # a property of the process, like the libraries' thread pools
+    _limit = threads
 
 
 @contextmanager
@@ -19,10 +26,7 @@ def openmp_threads_for(cells: int) -> Iterator[None]:
     Args:
         cells: Rows times columns.
     """
-    if cells >= _CELLS_WORTH_A_TEAM:
-        yield
-        return
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, user_api="openmp"):
+    with threadpool_limits(_limit if cells >= _CELLS_WORTH_A_TEAM else 1, user_api="openmp"):
         yield

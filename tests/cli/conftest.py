@@ -32,6 +32,7 @@ def cli(tmp_path, tracking_template, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("MLOPS_ROWS_PER_DAY", "300")
+    monkeypatch.setenv("MLOPS_WORKERS", "0")
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     (tmp_path / ".mlops" / "mlflow").mkdir(parents=True)
     shutil.copy(tracking_template, tmp_path / ".mlops" / "mlflow" / "mlflow.db")
