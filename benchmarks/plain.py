@@ -40,19 +40,21 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=1)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--dir", type=Path, default=Path("plain"))
+    parser.add_argument("--delivered", action="store_true", help="raw files are there already")
     parser.add_argument("--start", type=dt.date.fromisoformat, default=dt.date(2026, 1, 1))
     options = parser.parse_args()
     for number in range(options.days):
         ds = (options.start + dt.timedelta(days=number)).isoformat()
-        run_day(options.dir, ds, options.rows, options.start.isoformat())
+        run_day(options.dir, ds, None if options.delivered else options.rows, options.start.isoformat())
 
 
-def run_day(root: Path, ds: str, rows: int, start: str) -> None:
+def run_day(root: Path, ds: str, rows: int | None, start: str) -> None:
     """All six steps of a day."""
     folders = {name: root / name / ds for name in ("raw", "processed", "split", "models", "predictions")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    collect(folders["raw"], ds, rows, start)
+    if rows is not None:
+        collect(folders["raw"], ds, rows, start)
     process(folders["raw"], folders["processed"])
     split(folders["processed"], folders["split"])
     model = train(folders["split"], folders["models"])
@@ -67,9 +69,14 @@ def collect(raw: Path, ds: str, rows: int, start: str) -> None:
     day.target.to_pandas().to_csv(raw / "target.csv", index=False)
 
 
+def read(path: Path) -> pd.DataFrame:
+    """A table with its dates."""
+    return pd.read_csv(path, parse_dates=[name for name in DATES if name in pd.read_csv(path, nrows=0).columns])
+
+
 def process(raw: Path, processed: Path) -> None:
     """Join data and target, check them, drop duplicates."""
-    data = pd.read_csv(raw / "data.csv", parse_dates=DATES)
+    data = read(raw / "data.csv")
     target = pd.read_csv(raw / "target.csv")
     table = data.drop_duplicates().merge(target.drop_duplicates(), on=ID, how="left", validate="one_to_one")
     table = table.dropna(subset=[TARGET])
@@ -81,7 +88,7 @@ def process(raw: Path, processed: Path) -> None:
 
 def split(processed: Path, folder: Path) -> None:
     """Hold out a fifth of the rows."""
-    table = pd.read_csv(processed / "train_data.csv", parse_dates=DATES)
+    table = read(processed / "train_data.csv")
     train_rows, val_rows = train_test_split(table, test_size=0.2, stratify=table[TARGET], random_state=0)
     train_rows.to_csv(folder / "train.csv", index=False)
     val_rows.to_csv(folder / "val.csv", index=False)
@@ -89,7 +96,7 @@ def split(processed: Path, folder: Path) -> None:
 
 def train(folder: Path, models: Path) -> Pipeline:
     """Fit and save the model."""
-    rows = pd.read_csv(folder / "train.csv", parse_dates=DATES)
+    rows = read(folder / "train.csv")
     features = rows.drop(columns=[ID, TARGET])
     model = make_pipeline(
         preprocessing(features),
@@ -113,11 +120,12 @@ def preprocessing(features: pd.DataFrame) -> ColumnTransformer:
     words = features.select_dtypes("object").columns
     low = [name for name in words if features[name].nunique() <= MAX_ONE_HOT]
     high = [name for name in words if name not in low]
+    dates = features.select_dtypes("datetime").columns.tolist()
     folds = StratifiedKFold(n_splits=5, shuffle=True, random_state=0)
     return ColumnTransformer(
         [
             ("numbers", SimpleImputer(strategy="mean"), numbers),
-            ("dates", make_pipeline(FunctionTransformer(date_parts), SimpleImputer(strategy="mean")), DATES),
+            ("dates", make_pipeline(FunctionTransformer(date_parts), SimpleImputer(strategy="mean")), dates),
             ("low", OneHotEncoder(handle_unknown="ignore", sparse_output=False), low),
             ("high", TargetEncoder(cv=folds), high),
         ]
@@ -139,7 +147,7 @@ def date_parts(frame: pd.DataFrame) -> pd.DataFrame:
 
 def evaluate(model: Pipeline, folder: Path, models: Path) -> None:
     """Score the held-out rows."""
-    rows = pd.read_csv(folder / "val.csv", parse_dates=DATES)
+    rows = read(folder / "val.csv")
     proba = model.predict_proba(rows.drop(columns=[ID, TARGET]))
     guess = model.classes_[proba.argmax(axis=1)]
     truth, score = rows[TARGET], proba[:, 1]
@@ -160,7 +168,7 @@ def evaluate(model: Pipeline, folder: Path, models: Path) -> None:
 
 def predict(model: Pipeline, raw: Path, predictions: Path) -> None:
     """Score every row of the day."""
-    data = pd.read_csv(raw / "data.csv", parse_dates=DATES)
+    data = read(raw / "data.csv")
     proba = model.predict_proba(data.drop(columns=ID))
     table = pd.DataFrame({ID: data[ID], "prediction": model.classes_[np.argmax(proba, axis=1)]})
     for place, label in enumerate(model.classes_):

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.delivered import write_days
 from benchmarks.measure import (
     PRODUCT,
     PYTHON,
@@ -64,13 +65,23 @@ Run = Callable[[Path], Usage]
 
 
 def thirty_days(options: Options) -> Comparison:
-    """30 days of 10,000 rows in one go."""
-    return _against_plain("thirty_days", options, days=30, rows=10_000, target=0.6)
+    """30 days of 10,000 rows in one go: delivered floats with all their digits."""
+    return _against_plain("thirty_days", options, days=30, rows=10_000, target=0.6, delivered=True)
 
 
 def million_rows(options: Options) -> Comparison:
-    """One day of 1,000,000 rows."""
-    return _against_plain("million_rows", options, days=1, rows=1_000_000, target=0.6)
+    """One day of 1,000,000 rows: delivered floats with all their digits."""
+    return _against_plain("million_rows", options, days=1, rows=1_000_000, target=0.6, delivered=True)
+
+
+def thirty_days_mixed(options: Options) -> Comparison:
+    """As ``thirty_days`` with the generated data: short numbers, words, dates."""
+    return _against_plain("thirty_days_mixed", options, days=30, rows=10_000, target=0.6)
+
+
+def million_rows_mixed(options: Options) -> Comparison:
+    """As ``million_rows`` with the generated data: short numbers, words, dates."""
+    return _against_plain("million_rows_mixed", options, days=1, rows=1_000_000, target=0.6)
 
 
 def one_day_cold(options: Options) -> Comparison:
@@ -142,7 +153,18 @@ def score_1gb(options: Options) -> Comparison:
     return Comparison("score_1gb", runs, goals, [f"predictions.csv has {scored / 1e6:.0f} MB; one run, no warm-up"])
 
 
-COMPARISONS = {one.__name__: one for one in (thirty_days, million_rows, one_day_cold, import_definitions, score_1gb)}
+COMPARISONS = {
+    one.__name__: one
+    for one in (
+        thirty_days,
+        thirty_days_mixed,
+        million_rows,
+        million_rows_mixed,
+        one_day_cold,
+        import_definitions,
+        score_1gb,
+    )
+}
 
 
 def main() -> int:
@@ -174,9 +196,11 @@ def main() -> int:
     return 0 if all(goal.met for one in done for goal in one.goals) else 1
 
 
-def _against_plain(name: str, options: Options, *, days: int, rows: int, target: float) -> Comparison:
-    product = _product(options, rows, START, _day(days - 1))
-    runs = _in_turn(options, {"product": product, "plain": _plain(options, days, rows)})
+def _against_plain(
+    name: str, options: Options, *, days: int, rows: int, target: float, delivered: bool = False
+) -> Comparison:
+    product = _product(options, rows, START, _day(days - 1), delivered=delivered)
+    runs = _in_turn(options, {"product": product, "plain": _plain(options, days, rows, delivered=delivered)})
     return Comparison(name, runs, ratios(runs["product"], runs["plain"], target))
 
 
@@ -192,13 +216,15 @@ def _in_turn(options: Options, runs: Mapping[str, Run]) -> dict[str, list[Usage]
     return counted
 
 
-def _product(options: Options, rows: int, first: dt.date, last: dt.date) -> Run:
+def _product(options: Options, rows: int, first: dt.date, last: dt.date, *, delivered: bool = False) -> Run:
     """All seven assets, by the command line."""
-    env = options.environment(rows_per_day=rows)
+    env = options.environment(rows_per_day=rows, source="files" if delivered else "classification")
     days = ["--partition", str(first)] if first == last else ["--from", str(first), "--to", str(last)]
 
     def run(folder: Path) -> Usage:
         shutil.copy(ROOT / "dagster.yaml", folder)
+        if delivered:
+            write_days(folder / "data", first, (last - first).days + 1, rows)
         usage = measure([PRODUCT, "materialize", *days], folder, env)
         _check(folder / "data", last)
         return usage
@@ -206,11 +232,14 @@ def _product(options: Options, rows: int, first: dt.date, last: dt.date) -> Run:
     return run
 
 
-def _plain(options: Options, days: int, rows: int) -> Run:
+def _plain(options: Options, days: int, rows: int, *, delivered: bool = False) -> Run:
     command = [PYTHON, "-m", "benchmarks.plain", "--days", str(days), "--rows", str(rows), "--start", str(START)]
 
     def run(folder: Path) -> Usage:
-        usage = measure([*command, "--dir", "data"], folder, options.environment())
+        if delivered:
+            write_days(folder / "data", START, days, rows)
+        extra = ["--delivered"] if delivered else []
+        usage = measure([*command, "--dir", "data", *extra], folder, options.environment())
         _check(folder / "data", _day(days - 1))
         return usage
 

@@ -30,7 +30,6 @@ MAX_ONE_HOT = 12
 """A string column with more distinct values than this is encoded by target means instead of one column a value."""
 
 _DATE_PARTS = ("days", "month", "day", "weekday", "hour")
-_SECONDS_PER_DAY = 86_400
 _NAMES_SHOWN = 10
 
 
@@ -76,12 +75,18 @@ def date_parts(frame: pd.DataFrame) -> Any:
     """
     parts = []
     for name in frame.columns:
-        dates = pd.to_datetime(frame[name])
-        seconds = dates.to_numpy().astype("datetime64[s]").astype(np.int64)
-        days = np.floor_divide(seconds, _SECONDS_PER_DAY)
-        hour = (seconds - days * _SECONDS_PER_DAY) / 3600
-        fields = [days, dates.dt.month, dates.dt.day, dates.dt.weekday, hour]
-        missing = dates.isna().to_numpy()
+        column = frame[name]
+        dates = (column if column.dtype.kind == "M" else pd.to_datetime(column)).to_numpy().astype("datetime64[s]")
+        days = dates.astype("datetime64[D]")
+        months = dates.astype("datetime64[M]")
+        fields = [
+            days.astype(np.int64),
+            months.astype(np.int64) % 12 + 1,
+            (days - months).astype(np.int64) + 1,
+            (days.astype(np.int64) + 3) % 7,  # 1970-01-01 was a Thursday
+            (dates - days).astype(np.int64) / 3600,
+        ]
+        missing = np.isnat(dates)
         parts += [np.where(missing, np.nan, np.asarray(one, dtype=np.float64)) for one in fields]
     return np.column_stack(parts)
 

@@ -68,7 +68,9 @@ def record_model(
             logged = tracking.log_model(
                 run_id, pipeline, example=example, types=kinds, requirements=_requirements(), content=content
             )
-        version = tracking.registry.register(logged, run_id, digest=digest, ds=ds, tags={"code_version": code_version})
+        version = tracking.registry.register(
+            logged, run_id, digest=digest, ds=ds, tags={"code_version": code_version}, is_new=True
+        )
     return model_metadata(tracking, version)
 
 

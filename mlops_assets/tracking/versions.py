@@ -66,7 +66,14 @@ class Versions:
         return found
 
     def register(
-        self, logged_model: LoggedModel, run_id: str, *, digest: str, ds: str, tags: Mapping[str, str]
+        self,
+        logged_model: LoggedModel,
+        run_id: str,
+        *,
+        digest: str,
+        ds: str,
+        tags: Mapping[str, str],
+        is_new: bool = False,
     ) -> Version:
         """Register a logged model, once per content.
 
@@ -78,6 +85,7 @@ class Versions:
             digest: `model_digest` of the pipeline.
             ds: Partition key it was trained for.
             tags: More tags.
+            is_new: The caller has just asked for a version with this digest, and there was none.
 
         Returns:
             The new version, or the version that has this digest already.
@@ -85,8 +93,7 @@ class Versions:
         Raises:
             TrackingError: MLflow refused or cannot be reached.
         """
-        known = self.find_version(digest)
-        if known is not None:
+        if not is_new and (known := self.find_version(digest)) is not None:
             return known
         tags = {**tags, DIGEST_TAG: digest, DS_TAG: ds, MODEL_ID_TAG: logged_model.model_id}
         with self._connection.errors("register a model version"):
