@@ -35,6 +35,10 @@ def main() -> None:
         setup: Setup = connections[0].recv()
         preload(setup.assets)
         _serve(_forked(connections), setup)
+    # Taking half a gigabyte of libraries down in good order takes seconds, and nothing is left to be written.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _forked(connections: list[Connection]) -> Connection:

@@ -62,7 +62,8 @@ def class_balance(target: pa.ChunkedArray) -> dict[str, int]:
 def _column_hashes(column: pa.Array) -> NDArray[np.uint64]:
     if pa.types.is_string(column.type):
         encoded = column.dictionary_encode()
-        words = np.array([_word_hash(word) for word in encoded.dictionary.to_pylist()] or [0], dtype=np.uint64)
+        words = _word_hashes(encoded.dictionary)
+        words = words if len(words) else np.zeros(1, dtype=np.uint64)  # all missing
         hashes = words[encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
     else:
         hashes = _mix(_number_bits(column))
@@ -82,10 +83,24 @@ def _number_bits(column: pa.Array) -> NDArray[np.uint64]:
     return (numbers + 0.0).view(np.uint64)  # adding 0.0 makes -0.0 and 0.0 the same
 
 
-def _word_hash(word: str) -> int:
-    from hashlib import blake2b
-
-    return int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
+def _word_hashes(words: pa.StringArray) -> NDArray[np.uint64]:
+    """A hash of each word's UTF-8 bytes: eight at a time, for all words at once. Shape (n,)."""
+    if not len(words):
+        return np.zeros(0, dtype=np.uint64)
+    offsets = np.frombuffer(words.buffers()[1], dtype=np.int32)[words.offset : words.offset + len(words) + 1]
+    text = np.frombuffer(words.buffers()[2] or b"", dtype=np.uint8)[offsets[0] : offsets[-1]]
+    lengths = np.diff(offsets).astype(np.int64)
+    hashes = _mix(lengths.astype(np.uint64))
+    starts = (offsets[:-1] - offsets[0]).astype(np.int64)
+    for place in range(0, int(lengths.max()), 8):
+        rows = np.flatnonzero(lengths > place)
+        bytes_left = np.minimum(lengths[rows] - place, 8)
+        eight = np.zeros((len(rows), 8), dtype=np.uint8)
+        for column in range(8):
+            has = bytes_left > column
+            eight[has, column] = text[starts[rows[has]] + place + column]
+        hashes[rows] = _mix(hashes[rows] * np.uint64(31) + eight.view("<u8")[:, 0].astype(np.uint64))
+    return hashes
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
