@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from mlops_assets.assembly import build_tracking
@@ -29,13 +30,16 @@ def serve(port: int, mlflow_port: int) -> None:
     if settings.uses_own_tracking:
         # The store is made here, once, before two processes would do it at the same time.
         build_tracking(settings).registry.versions()
+        environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # ten processes for evaluating LLMs
         environment.setdefault("MLOPS_MLFLOW_UI_URL", f"http://{_HOST}:{mlflow_port}")
         commands.append(_mlflow(settings, mlflow_port))
     console.print(f"Dagster: http://{_HOST}:{port}")
     if settings.uses_own_tracking:
         console.print(f"MLflow:  http://{_HOST}:{mlflow_port}")
-    processes = [subprocess.Popen(command, env=environment) for command in commands]  # noqa: S603  # our own words
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    for one in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
+        signal.signal(one, signal.default_int_handler)
+    # In groups of their own, so that Ctrl-C is for this process, and their children can be ended with them.
+    processes = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]  # noqa: S603
     try:
         while all(process.poll() is None for process in processes):
             time.sleep(0.5)
@@ -70,9 +74,10 @@ def _require_free(port: int) -> None:
 
 def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
     for process in processes:
-        process.send_signal(signal.SIGINT if process is processes[0] else signal.SIGTERM)
+        process.terminate()
     for process in processes:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(_SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # whatever is left of the group
+        process.wait()

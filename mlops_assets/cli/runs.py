@@ -92,7 +92,8 @@ def run_assets(
         days: Consecutive partition keys, oldest first; may be empty if only the unpartitioned asset is named.
         on_result: Called after each day of each asset.
     """
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends as Ctrl-C does: the run is closed properly
+    for one in (signal.SIGINT, signal.SIGTERM):  # both end the run properly, also where the shell had SIGINT ignored
+        signal.signal(one, signal.default_int_handler)
     observed = _Observed(backend, on_result)
     definitions = assemble(daily_partitions(settings.start_date, settings.timezone), observed, build_tracking(settings))
     result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(

@@ -75,7 +75,13 @@ def _declare(days: dg.DailyPartitionsDefinition) -> Assets:
         """The model's scores on the held-out rows: `models/{ds}/metrics.json`, and in the model's MLflow run."""
         return materialize_partitions(context, backend)
 
-    @dg.asset(group_name=SERVING, kinds={"mlflow"}, deps=["metrics"], owners=OWNERS, tags={"step": "promote"})
+    @dg.asset(
+        group_name=SERVING,
+        kinds={"mlflow"},
+        deps=["metrics"],
+        owners=OWNERS,
+        tags={"step": "promote"},
+    )
     def production_model(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
         """The model in MLflow's stage Production. Each materialization is a decision of the gate."""
         return materialize_promotion(context, backend)
