@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mlops_assets.backends.inprocess import InProcessBackend
+from mlops_assets.errors import SettingsError
 from mlops_assets.settings import MLFLOW_UI, Settings
 from mlops_assets.store.local import LocalStore
 from mlops_assets.tracking.config import TrackingConfig
@@ -27,13 +28,16 @@ def build_store(settings: Settings) -> LocalStore:
 def tracking_config(settings: Settings) -> TrackingConfig:
     """Where MLflow is."""
     own = settings.uses_own_tracking
-    return TrackingConfig(
-        uri=settings.tracking_uri,
-        experiment=settings.experiment,
-        model_name=settings.model_name,
-        artifact_root=str(settings.artifact_root) if own else None,
-        ui_url=settings.mlflow_ui_url or (MLFLOW_UI if own else None),
-    )
+    try:
+        return TrackingConfig(
+            uri=settings.mlflow_uri,
+            experiment=settings.experiment,
+            model_name=settings.model_name,
+            artifact_root=str(settings.artifact_root) if own else None,
+            ui_url=settings.mlflow_ui_url or (MLFLOW_UI if own else None),
+        )
+    except ValueError as error:
+        raise SettingsError(f"{error} (MLFLOW_TRACKING_URI, MLOPS_EXPERIMENT or MLOPS_MODEL_NAME)") from None
 
 
 def build_tracking(settings: Settings) -> Tracking:

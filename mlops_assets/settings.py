@@ -60,6 +60,9 @@ class Settings(BaseSettings):
         "", validate_default=True, description="The column that identifies a row; it is never a feature. Default: id."
     )
     target_column: str = Field("target", min_length=1, description="What the target is called in processed data.")
+    text_columns: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Columns of delivered files that are words however they look (01), separated by commas."
+    )
     drop_columns: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Columns that must not become features, separated by commas."
     )
@@ -74,6 +77,9 @@ class Settings(BaseSettings):
         "mean", description="How missing numbers are filled, from the training rows."
     )
     train_window_days: int = Field(1, ge=1, le=3_650, description="A model learns from the rows of this many days.")
+    tracking_uri: str | None = Field(
+        None, repr=False, description="MLflow's server. Default: MLFLOW_TRACKING_URI, else SQLite under the home."
+    )
     model_name: str = Field("mlops-assets", min_length=1, description="The registered model in MLflow.")
     model_version: int | None = Field(
         None, ge=1, description="Predict with this version instead of the one in production."
@@ -99,6 +105,9 @@ class Settings(BaseSettings):
             SettingsError: A variable is unknown or has a value that cannot be used; every problem is listed.
         """
         problems = list(_unknown_variables(self._env_file(values)))
+        problems += [
+            f"{name!r} is no setting" for name in sorted(set(values) - {"_env_file", *type(self).model_fields})
+        ]
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -132,20 +141,21 @@ class Settings(BaseSettings):
     def _id_of_source(cls, value: str, info: Any) -> str:
         return value or (_ID_OF_TRANSACTIONS if info.data.get("source") == "transactions" else "id")
 
-    @field_validator("drop_columns", mode="before")
+    @field_validator("drop_columns", "text_columns", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
     @property
-    def tracking_uri(self) -> str:
-        """``MLFLOW_TRACKING_URI``, else SQLite under the home. May hold a password: never log it."""
-        return os.environ.get(TRACKING_VARIABLE) or f"sqlite:///{self.home.absolute() / 'mlflow' / 'mlflow.db'}"
+    def mlflow_uri(self) -> str:
+        """The tracking server's URI. May hold a password: never log it."""
+        given = self.tracking_uri or os.environ.get(TRACKING_VARIABLE)
+        return given or f"sqlite:///{self.home.absolute() / 'mlflow' / 'mlflow.db'}"
 
     @property
     def uses_own_tracking(self) -> bool:
         """Whether MLflow's files lie under the home."""
-        return not os.environ.get(TRACKING_VARIABLE)
+        return not (self.tracking_uri or os.environ.get(TRACKING_VARIABLE))
 
     @property
     def artifact_root(self) -> Path:

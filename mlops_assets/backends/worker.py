@@ -35,6 +35,9 @@ def main() -> None:
         setup: Setup = connections[0].recv()
         preload(setup.assets)
         _serve(_forked(connections), setup)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()  # the death of this process would kill the others before they have ended their MLflow runs
     # Taking half a gigabyte of libraries down in good order takes seconds, and nothing is left to be written.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -47,16 +47,20 @@ class _Worker:
             ) from None
         return reply
 
-    def end(self, *, at_once: bool) -> None:
-        self.connection.close()
-        if at_once:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGTERM)
+    def interrupt(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+
+    def wait(self) -> None:
         try:
             self._process.wait(_SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    @property
+    def group(self) -> int:
+        return self._process.pid
 
     def _how(self) -> str:
         try:
@@ -159,8 +163,13 @@ class WorkersBackend:
 
     def _end(self, *, at_once: bool) -> None:
         workers, self._workers = self._workers, []
+        if at_once:
+            for process_of_its_own in {worker.group: worker for worker in workers}.values():
+                process_of_its_own.interrupt()
         for worker in workers:
-            worker.end(at_once=at_once)
+            worker.connection.close()
+        for worker in workers:
+            worker.wait()
 
 
 def _raise(error: Exception, trace: str) -> None:

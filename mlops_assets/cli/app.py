@@ -33,7 +33,6 @@ def main() -> None:
     # Importing Dagster, MLflow and scikit-learn makes millions of objects that stay: looking for garbage among them
     # every 700 objects, as is the default, takes a fifth of a short command's time.
     gc.set_threshold(100_000, 20, 20)
-    load_env_file()
     try:
         app()
     except SettingsError as error:
@@ -43,7 +42,12 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if context.invoked_subcommand != "demo":  # which has its own folder, and the .env there
+        load_env_file()
     if version:
         typer.echo(__version__)
         raise typer.Exit

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 from rich.table import Table
@@ -63,10 +64,11 @@ def run_demo(days: int, directory: Path, *, as_json: bool) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     os.chdir(directory)
     load_env_file()
-    settings = Settings()
+    # Never in a tracking server that others use: the demo trains on made-up data and promotes.
+    settings = Settings(tracking_uri=f"sqlite:///{Settings().home.absolute() / 'mlflow' / 'mlflow.db'}")
     if settings.source == "files":
         raise fail(f"The demo generates its data: unset {variable('source')} or set it to a generator.", MISUSE)
-    newest = dt.datetime.now(dt.timezone.utc).date() - dt.timedelta(days=1)
+    newest = dt.datetime.now(ZoneInfo(settings.timezone)).date() - dt.timedelta(days=1)
     if settings.start_date + dt.timedelta(days=days - 1) > newest:
         raise fail(
             f"{days} days from {settings.start_date} go beyond yesterday: choose fewer days or an earlier"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mlops_assets.assembly import build_tracking
 from mlops_assets.cli.console import console, fail
-from mlops_assets.cli.instance import dagster_home
+from mlops_assets.cli.instance import dagster_home, open_instance
 from mlops_assets.settings import Settings
 
 _HOST = "127.0.0.1"
@@ -25,6 +25,8 @@ def serve(port: int, mlflow_port: int) -> None:
     settings = Settings()
     for one in (port, mlflow_port) if settings.uses_own_tracking else (port,):
         _require_free(one)
+    with open_instance(settings):
+        pass  # makes it, and ends what a killed process left behind
     environment = {**os.environ, "DAGSTER_HOME": str(dagster_home(settings))}
     commands = [_dagster(port)]
     if settings.uses_own_tracking:
@@ -56,7 +58,7 @@ def _dagster(port: int) -> list[str]:
 
 
 def _mlflow(settings: Settings, port: int) -> list[str]:
-    store = ["--backend-store-uri", settings.tracking_uri, "--artifacts-destination", str(settings.artifact_root)]
+    store = ["--backend-store-uri", settings.mlflow_uri, "--artifacts-destination", str(settings.artifact_root)]
     return [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1", *store]
 
 

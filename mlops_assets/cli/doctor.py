@@ -19,6 +19,7 @@ from mlops_assets.cli.console import FAILED, console, print_json
 from mlops_assets.cli.instance import dagster_home
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.settings import TRACKING_VARIABLE, Settings, variable
+from mlops_assets.tracking.config import without_credentials
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 _PACKAGES = ("dagster", "dagster-webserver", "dagster-mlflow", "mlflow", "scikit-learn", "skops", "pandas", "pyarrow")
@@ -124,6 +125,7 @@ def _settings(settings: Settings) -> Iterator[tuple[str, str, bool, str]]:
     """Variable, value, whether somebody set it, and what it means."""
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
+        value = without_credentials(value) if name == "tracking_uri" and value else value
         shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
         yield variable(name), shown, name in settings.model_fields_set, field.description or ""
     shown = tracking_config(settings).safe_uri

@@ -11,8 +11,8 @@ import dagster as dg
 from dagster import AssetKey, DagsterInstance
 
 from mlops_assets.assembly import build_tracking
-from mlops_assets.cli.instance import PROCESS_TAG, process_tag
 from mlops_assets.pipeline.build import assemble
+from mlops_assets.pipeline.liveness import PROCESS_TAG, process_tag
 from mlops_assets.pipeline.partitions import daily_partitions
 from mlops_assets.steps.catalog import UNPARTITIONED
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.pipeline.liveness import tag_process
 from mlops_assets.pipeline.metadata import to_dagster
 from mlops_assets.steps.runner import PartitionResult, RunInfo
 
@@ -36,6 +37,7 @@ def materialize_partitions(
     Raises:
         dagster.Failure: Some days could not be made; they are named with their errors.
     """
+    tag_process(context)
     days = context.partition_keys
     done: list[PartitionResult] = []
     failed: list[PartitionResult] = []
@@ -64,6 +66,7 @@ def materialize_promotion(context: dg.AssetExecutionContext, backend: Backend) -
     Raises:
         dagster.Failure: There is nothing to put into production.
     """
+    tag_process(context)
     try:
         return dg.MaterializeResult(metadata=to_dagster(backend.promote(run_info(context))))
     except MlopsAssetsError as error:

@@ -65,11 +65,14 @@ def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator
     }
     with fluent_state_restored():
         try:
-            with _quiet():
+            with _quiet(), tracking.errors("start the run of the Dagster run"):
                 run = next(mlflow_tracking.resource_fn(context.replace_config(config)))  # type: ignore[call-arg]
             yield run
         finally:
-            end_active_run(_final_status(context))
+            with tracking.errors("end the run of the Dagster run"):
+                end_active_run(_final_status(context))
+            # A worker that was killed could not end its model's run.
+            tracking.close_runs(lambda run_id: run_id == context.run_id)
 
 
 @contextmanager

@@ -5,8 +5,7 @@ The settings that these come from, their texts and their validation are in :mod:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,7 @@ class Parameters:
         start_date: The first day, ``YYYY-MM-DD``; generators drift from there.
         csv_delimiter: Between the cells of delivered files.
         id_column: The column that identifies a row, where data have it. Never a feature.
+        text_columns: Further columns of delivered files that are words however they look (``01``).
         target_column: What the target is called in ``processed``.
         drop_columns: Columns that must not become features.
         positive_label: The class whose precision, recall and so on count in a binary problem; None: the later one in
@@ -41,6 +41,7 @@ class Parameters:
     start_date: str = "2026-01-01"
     csv_delimiter: str = ","
     id_column: str = "id"
+    text_columns: tuple[str, ...] = ()
     target_column: str = "target"
     drop_columns: tuple[str, ...] = ()
     positive_label: str | None = None
@@ -53,15 +54,3 @@ class Parameters:
     gate_min_score: float = 0.55
     gate_confidence: float = 0.95
     gate_samples: int = 1_000
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Parameters:
-        """Read back what :meth:`to_dict` gave; unknown names are refused."""
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"unknown step parameters: {', '.join(sorted(unknown))}")
-        return cls(**{**values, "drop_columns": tuple(values.get("drop_columns", ()))})

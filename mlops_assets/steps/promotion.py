@@ -57,6 +57,10 @@ def promote(store: LocalStore, tracking: Tracking, params: Parameters, *, by: st
     days: list[str] = []
     if champion is not None and champion.digest == challenger.digest:
         decision = Decision(False, f"version {champion.number} is the newest model and in production already")
+    elif _was_rolled_back(challenger.number, tracking):
+        decision = Decision(
+            False, f"version {challenger.number} was rolled back; mlops-assets models promote brings it back by hand"
+        )
     else:
         rows, days = _held_out(store, params)
         models = [tracking.registry.load(challenger), None if champion is None else tracking.registry.load(champion)]
@@ -93,6 +97,12 @@ def promote(store: LocalStore, tracking: Tracking, params: Parameters, *, by: st
             f" {challenger.number}"
         )
     return {**{name: value for name, value in facts.items() if value is not None}, **model_metadata(tracking, serving)}
+
+
+def _was_rolled_back(number: int, tracking: Tracking) -> bool:
+    """Whether the last word on a version was that it had to go: no gate overrules a person."""
+    about = [one for one in tracking.registry.history() if number in (one.from_version, one.to_version)]
+    return bool(about) and about[-1].rollback and about[-1].from_version == number
 
 
 def _scores(facts: dict[str, Any]) -> dict[str, Any]:

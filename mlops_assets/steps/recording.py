@@ -50,7 +50,7 @@ def record_model(
     """
     tracking, pipeline = runner.tracking, outcome.outputs[MODEL]
     digest = model_digest(pipeline)
-    tracking.registry.recent.put(digest, pipeline)
+    tracking.registry.recent.put(digest, pipeline, len(content))
     version = tracking.registry.find_version(digest)
     if version is None:
         tags = {

@@ -134,6 +134,8 @@ class Runner:
         """The function's inputs by file name, and the digest of each file by its path below the data root."""
         inputs: dict[str, Any] = {}
         digests = self._digests(step, ds)
+        if step.uses_production_model:
+            _, inputs["production"] = self._production_model()
         for file in step.inputs:
             if file.kind is Kind.DELIVERED:
                 inputs[file.name] = self._scan(file, ds)
@@ -143,7 +145,7 @@ class Runner:
         if digests != self._digests(step, ds):
             raise DataError(f"Inputs of {step.asset} of {ds} were published anew while they were read. Run it again.")
         if step.uses_production_model:
-            version, inputs["production"] = self._production_model()
+            version, _ = self._production_model()
             digests[f"models:/{version.name}/{version.number}"] = version.digest
         return inputs, digests
 
@@ -155,7 +157,7 @@ class Runner:
 
     def _content(self, file: File, ds: str) -> Any:
         if file.kind is Kind.STREAM:
-            return self.store.stream_table(file.asset, ds, file.name)
+            return self.store.stream_table(file.asset, ds, file.name, as_text=self._words())
         if file.kind is Kind.MODEL:
             return self._model(file, ds)
         return self.store.read_table(file.asset, ds, file.name)
@@ -177,13 +179,19 @@ class Runner:
         days = [(last - dt.timedelta(days=back)).isoformat() for back in range(self.params.train_window_days)]
         return [day for day in reversed(days) if day == ds or self.store.manifest(file.asset, day)]
 
+    def _words(self) -> list[str]:
+        """The columns that the model in production knows as words: spelled as in the file they were trained on."""
+        from mlops_assets.steps.features import STRING, kinds_of
+
+        return [name for name, kind in kinds_of(self._production_model()[1]).items() if kind == STRING]
+
     def _model(self, file: File, ds: str) -> Any:
         from mlops_assets.tracking.models import load_model
 
         content, _ = self.store.read_bytes(file.asset, ds, file.name)
         digest, recent = self._digest(file, ds), self.tracking.registry.recent
         pipeline = recent.get(digest) or load_model(content)
-        recent.put(digest, pipeline)
+        recent.put(digest, pipeline, len(content))
         return pipeline
 
     def _scan(self, file: File, ds: str) -> Any:
@@ -196,7 +204,7 @@ class Runner:
             path,
             self.store.relative(file.asset, ds, file.name),
             delimiter=self.params.csv_delimiter,
-            text_columns=(self.params.id_column,),
+            text_columns=(self.params.id_column, *self.params.text_columns),
         )
 
     def _stage(self, publication: Publication, file: File, content: Any, preview: list[dict[str, Any]]) -> FileInfo:

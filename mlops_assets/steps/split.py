@@ -20,9 +20,9 @@ def split(inputs: Mapping[str, Any], params: Parameters, _ds: str) -> Outcome:
     """Divide the rows by their hash.
 
     A row is on the same side on every day and in every run, whatever other rows there are: so a model of any day can be
-    judged on held-out rows of any other day. The threshold is on the hash of the row (its id where it has one, else its
-    features) together with its class, so each class is divided in the same proportion, up to chance; a class of a
-    handful of rows may fall to one side.
+    judged on held-out rows of any other day. The threshold is on the hash of the row: of its id where it has one, else
+    of its features; never of its target, which may change for the same customer. So each class is divided in the same
+    proportion up to chance; a class of a handful of rows may fall to one side.
 
     Returns:
         ``train.csv`` and ``val.csv``, in the order of the input.
@@ -31,7 +31,7 @@ def split(inputs: Mapping[str, Any], params: Parameters, _ds: str) -> Outcome:
     target = params.target_column
     features = [name for name in table.column_names if name != target]
     key = [params.id_column] if params.id_column in features else features
-    hashes = row_hashes(table.select([*key, target]))
+    hashes = row_hashes(table.select(key))
     held_out = hashes < np.uint64(int(params.validation_share * 2**64))
     train, val = table.filter(pa.array(~held_out)), table.filter(pa.array(held_out))
     return Outcome(

@@ -96,7 +96,7 @@ def _blocks(path: Path, source: str) -> Iterator[bytes]:
             if (end := _last_row_end(rest)) or len(rest) > MAX_ROW_BYTES:
                 yield rest[: end or None]
                 rest = rest[end:] if end else b""
-    if rest.strip() or not path.stat().st_size:
+    if rest or not path.stat().st_size:
         yield rest
 
 

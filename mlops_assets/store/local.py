@@ -96,8 +96,14 @@ class LocalStore:
         """A published JSON file; see :meth:`read_bytes` for the errors."""
         return json.loads(self.read_bytes(asset, ds, name)[0])
 
-    def stream_table(self, asset: str, ds: str, name: str) -> Iterator[pa.Table]:
+    def stream_table(self, asset: str, ds: str, name: str, *, as_text: Iterable[str] = ()) -> Iterator[pa.Table]:
         """A published table block by block, in bounded memory; its digest is checked after the last block.
+
+        Args:
+            asset: Asset name.
+            ds: Partition key.
+            name: File name.
+            as_text: Columns to read as they are spelled, whatever their type was inferred to be.
 
         Raises:
             MissingPartitionError, DataError: As :meth:`read_bytes`.
@@ -106,7 +112,9 @@ class LocalStore:
 
         with self._opened(asset, ds, name) as (file, info):
             reader = _DigestReader(file)
-            yield from stream_table(reader, info)  # type: ignore[arg-type]  # Arrow needs no more of a file
+            types = dict(info.columns or {})
+            types.update({column: "string" for column in as_text if column in types})
+            yield from stream_table(reader, replace(info, columns=types))  # type: ignore[arg-type]  # Arrow needs no more of a file
         self._check(reader.digest.hexdigest(), info, asset, ds)
 
     @contextlib.contextmanager
@@ -125,12 +133,19 @@ class LocalStore:
                 publish.discard(folder, asset, names)
 
     def is_own(self, asset: str, ds: str, name: str) -> bool:
-        """Whether a file that is there was published here, not delivered by somebody else."""
+        """Whether a file that is there was published here, not delivered by somebody else.
+
+        Others only deliver raw data; there the content decides, because they may overwrite what was made here.
+        """
+        if asset != "raw_data":
+            return True
         try:
             manifest = self.manifest(asset, ds)
         except DataError:
-            return True  # it has a manifest, if an unreadable one
-        return manifest is not None and any(info.name == name and not info.delimiter for info in manifest.files)
+            return False
+        found = None if manifest is None else next((info for info in manifest.files if info.name == name), None)
+        path = self.folder(asset, ds) / name
+        return found is not None and found.delimiter is None and publish.sha256(path) == found.sha256
 
     def info(self, asset: str, ds: str, name: str) -> FileInfo:
         """The manifest's entry of a published file; see :meth:`read_bytes` for the errors."""

@@ -120,10 +120,11 @@ def _has_foreign_file(folder: Path, manifest: Manifest) -> bool:
         known = {info.name: info.sha256 for info in before.files}
     except (OSError, ValueError, TypeError, KeyError):
         known = {}
-    return any(place.exists() and _sha256(place) != known.get(place.name) for place in places)
+    return any(place.exists() and sha256(place) != known.get(place.name) for place in places)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while data := file.read(1 << 20):

@@ -25,7 +25,7 @@ def experiment_id(connection: Connection) -> str:
         raise TrackingError(
             f"The MLflow experiment {config.experiment!r} at {config.safe_uri} was deleted. Restore it with "
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or choose another name "
-            "(MLFLOW_EXPERIMENT_NAME)."
+            "(MLOPS_EXPERIMENT)."
         )
     return str(experiment.experiment_id)
 

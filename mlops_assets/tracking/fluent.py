@@ -6,21 +6,23 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TRACKING_URI = "MLFLOW_TRACKING_URI"
+_EXPORTED = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")
 
 
 @contextmanager
 def fluent_state_restored() -> Iterator[None]:
-    """Put MLflow's global tracking URI, and the environment variable that it sets, back afterwards."""
-    before = os.environ.get(_TRACKING_URI)
+    """Put MLflow's global tracking URI, and the environment variables that MLflow sets, back afterwards."""
+    before = {name: os.environ.get(name) for name in _EXPORTED}
     try:
         yield
     finally:
         import mlflow
 
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # as MLflow does itself; unsets the variable
-        if before is not None:
-            os.environ[_TRACKING_URI] = before
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def end_active_run(status: str) -> None:

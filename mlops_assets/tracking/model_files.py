@@ -130,7 +130,7 @@ def _jsonable(value: Any) -> object:
 def _environment(requirements: tuple[str, ...]) -> Mapping[str, bytes]:
     """requirements.txt, conda.yaml and python_env.yaml; the same for every model of a process."""
     import mlflow
-    import yaml  # type: ignore[import-untyped]  # no stubs among the dependencies
+    import yaml
 
     if not any(requirement.startswith("mlflow") for requirement in requirements):
         requirements = (f"mlflow=={mlflow.__version__}", *requirements)

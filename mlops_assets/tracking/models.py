@@ -28,7 +28,6 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "numpy.dtype",
     "sklearn.model_selection._split.StratifiedKFold",
     # How TargetEncoder cross-fits, from scikit-learn 1.9.
-    "sklearn.model_selection._split.StratifiedKFold",
     # Safe only together with `check_nodes`.
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -60,6 +61,10 @@ def _ping_http(uri: str, timeout: float) -> None:
         # A proxy may hide /health or ask for a login: somebody is there, the first real call tells the rest.
         if error.code >= _SERVER_ERROR:
             raise OSError(f"it answers HTTP {error.code}") from None
+    except urllib.error.URLError as error:
+        # Somebody is there. Which certificates are good is told to MLflow (MLFLOW_TRACKING_SERVER_CERT_PATH, …).
+        if not isinstance(error.reason, ssl.SSLError):
+            raise
 
 
 def _ping_tcp(uri: str, scheme: str, timeout: float) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-_KEPT = 32
+_BYTES_KEPT = 64 << 20
 
 
 class RecentModels:
@@ -16,17 +16,18 @@ class RecentModels:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._models: OrderedDict[str, Pipeline] = OrderedDict()
+        self._models: OrderedDict[str, tuple[Pipeline, int]] = OrderedDict()
 
     def get(self, digest: str) -> Pipeline | None:
         """The pipeline with this content, if it is still here."""
-        if digest in self._models:
-            self._models.move_to_end(digest)
-        return self._models.get(digest)
-
-    def put(self, digest: str, pipeline: Pipeline) -> None:
-        """Remember a pipeline."""
-        self._models[digest] = pipeline
+        if digest not in self._models:
+            return None
         self._models.move_to_end(digest)
-        while len(self._models) > _KEPT:
+        return self._models[digest][0]
+
+    def put(self, digest: str, pipeline: Pipeline, size: int) -> None:
+        """Remember a pipeline whose file has ``size`` bytes, if that is little."""
+        self._models.pop(digest, None)
+        self._models[digest] = pipeline, size
+        while sum(size for _, size in self._models.values()) > _BYTES_KEPT:
             self._models.popitem(last=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -42,6 +42,10 @@ class Tracking(Runs):
         super().__init__(Connection(config))
         self.config = config
         self.registry = Registry(self._connection)
+
+    def errors(self, doing: str) -> AbstractContextManager[None]:
+        """Turn errors of MLflow in a block of code into a `TrackingError` without credentials."""
+        return self._connection.errors(doing)
 
     def ping(self) -> None:
         """Return if MLflow can be reached.

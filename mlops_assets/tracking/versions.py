@@ -122,8 +122,6 @@ class Versions:
                 f"{DIGEST_TAG}. Its file was changed, or somebody registered it by hand. Roll back to another version, "
                 "or train this partition again."
             )
-        if verify:
-            self.recent.put(found.digest, pipeline)
         return pipeline
 
     def _search(self, condition: str = "") -> Iterator[Version]:

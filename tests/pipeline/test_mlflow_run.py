@@ -26,7 +26,7 @@ def instance(tmp_path):
 
 
 def runs(settings):
-    client = MlflowClient(settings.tracking_uri)
+    client = MlflowClient(settings.mlflow_uri)
     experiment = client.get_experiment_by_name(settings.experiment)
     return client.search_runs([experiment.experiment_id])
 
@@ -71,7 +71,7 @@ def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_sensors(m
     settings = make_settings()
     tracking = build_tracking(settings)
     resources = build_resources(build_backend(settings), tracking)
-    client = MlflowClient(settings.tracking_uri)
+    client = MlflowClient(settings.mlflow_uri)
 
     def failed_dagster_run():
         run = instance.create_run_for_job(dg.Definitions(jobs=[empty]).resolve_job_def("empty"))
