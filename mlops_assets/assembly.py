@@ -55,4 +55,4 @@ def build_backend(settings: Settings) -> Backend:
     from mlops_assets.backends.workers import WorkersBackend
 
     data_dir = str(settings.data_dir.absolute())
-    return WorkersBackend(data_dir, tracking_config(settings), settings.parameters(), min(workers, MAX_WORKERS))
+    return WorkersBackend(data_dir, build_tracking(settings), settings.parameters(), min(workers, MAX_WORKERS))

@@ -42,9 +42,9 @@ class Reply(NamedTuple):
     """An answer.
 
     Attributes:
-        kind: ``result``, ``turn``, ``done`` or ``failed``.
-        content: A PartitionResult; the day that waits to be recorded; what was asked for; the exception and its
-            traceback.
+        kind: ``result``, ``turn``, ``call``, ``done`` or ``failed``.
+        content: A PartitionResult; the day that waits to be recorded; what to call of `Tracking` (dotted name,
+            arguments, named arguments); what was asked for; the exception and its traceback.
     """
 
     kind: str

@@ -18,10 +18,10 @@ from typing import Any
 
 from mlops_assets.backends.inprocess import InProcessBackend
 from mlops_assets.backends.messages import Reply, Request, Setup
+from mlops_assets.backends.remote_tracking import RemoteTracking
 from mlops_assets.steps.preload import preload
 from mlops_assets.steps.threads import limit_openmp_threads
 from mlops_assets.store.local import LocalStore
-from mlops_assets.tracking.tracker import Tracking
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -62,8 +62,15 @@ def _serve(connection: Connection, setup: Setup) -> None:
         connection.send(Reply("turn", ds))
         connection.recv()
 
-    store, tracking = LocalStore(setup.data_dir), Tracking(setup.tracking)
-    backend = InProcessBackend(store, tracking, setup.params, before_recording=wait_for_turn)
+    def call(name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        connection.send(Reply("call", (name, arguments, named)))
+        value, error = connection.recv()
+        if error is not None:
+            raise error
+        return value
+
+    tracking: Any = RemoteTracking(setup.tracking, call)
+    backend = InProcessBackend(LocalStore(setup.data_dir), tracking, setup.params, before_recording=wait_for_turn)
     while True:
         request: Request = connection.recv()
         limit_openmp_threads(request.openmp_threads)

@@ -7,6 +7,7 @@ process. What is made is the same as in process: models are recorded in the orde
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from mlops_assets.steps.runner import PartitionResult, RunInfo
 
 if TYPE_CHECKING:
     from mlops_assets.steps.parameters import Parameters
-    from mlops_assets.tracking.config import TrackingConfig
+    from mlops_assets.tracking.tracker import Tracking
 
 _SECONDS_TO_END = 20
 
@@ -90,7 +91,7 @@ def _started(count: int, setup: Setup) -> list[_Worker]:
 class WorkersBackend:
     """Runs steps in up to ``count`` processes, which are started when they are needed and stay until :meth:`close`."""
 
-    def __init__(self, data_dir: str, tracking: TrackingConfig, params: Parameters, count: int) -> None:
+    def __init__(self, data_dir: str, tracking: Tracking, params: Parameters, count: int) -> None:
         """Name the parts; no process is started yet."""
         self._data_dir, self._tracking, self._params, self._count = data_dir, tracking, params, count
         self._workers: list[_Worker] = []
@@ -122,7 +123,7 @@ class WorkersBackend:
     def _grow(self, days: int, assets: Sequence[str]) -> list[_Worker]:
         wanted = max(1, min(self._count, days))
         if (missing := wanted - len(self._workers)) > 0:
-            setup = Setup(self._data_dir, self._tracking, self._params, tuple(assets))
+            setup = Setup(self._data_dir, self._tracking.config, self._params, tuple(assets))
             self._workers += _started(missing, setup)
         return self._workers[:wanted]
 
@@ -148,6 +149,8 @@ class WorkersBackend:
                     reply = worker.receive()
                     if reply.kind == "turn":
                         turns.ask(reply.content, worker.connection)
+                    elif reply.kind == "call":
+                        worker.connection.send(self._called(*reply.content))
                     elif reply.kind == "result":
                         turns.finish(reply.content.partition)
                         yield reply.content
@@ -160,6 +163,13 @@ class WorkersBackend:
         except BaseException:
             self._end(at_once=True)
             raise
+
+    def _called(self, name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Exception | None]:
+        """The value of a call of the tracking server, or its error, for the worker that asked."""
+        try:
+            return operator.attrgetter(name)(self._tracking)(*arguments, **named), None
+        except Exception as error:  # it is raised in the worker, which knows what it was doing
+            return None, error
 
     def _end(self, *, at_once: bool) -> None:
         workers, self._workers = self._workers, []

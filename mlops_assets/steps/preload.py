@@ -11,7 +11,6 @@ _LIBRARIES = {
     "skops.io": {"model", "metrics", "production_model", "predictions"},
     "sklearn.ensemble": {"model", "metrics", "production_model", "predictions"},
     "sklearn.metrics": {"metrics"},
-    "mlops_assets.tracking.libraries": {"model", "metrics", "production_model", "predictions"},
     "pyarrow.compute": {"raw_data", "processed", "split", "model", "metrics", "predictions"},
     "pyarrow.csv": {"raw_data", "processed", "split", "model", "metrics", "predictions"},
 }

@@ -31,8 +31,8 @@ _KINDS = {"i": "long", "u": "long", "f": "double", "b": "boolean", "M": "datetim
 def write_model(
     directory: Path,
     model: Model,
-    pipeline: Pipeline,
     content: bytes,
+    output: str,
     *,
     example: pd.DataFrame,
     types: Mapping[str, str],
@@ -43,8 +43,8 @@ def write_model(
     Args:
         directory: Where to; created when missing.
         model: MLflow's description with its ids set; completed here.
-        pipeline: The fitted pipeline.
-        content: The pipeline as `dump_model` gives it.
+        content: The fitted pipeline as `dump_model` gives it.
+        output: See `output_type`.
         example: Some rows of input; the first five are kept.
         types: Input column to ``double``, ``string``, ``boolean`` or ``datetime``, in the order of the columns.
         requirements: What ``pip install`` needs to load the model; MLflow itself is added when missing.
@@ -52,14 +52,12 @@ def write_model(
     Raises:
         ValueError: ``types`` holds something else than these words.
     """
-    import sklearn
-
     files = {
         MODEL_FILE: content,
         **_environment(tuple(requirements)),
         **_example(example[list(types)].head(_EXAMPLE_ROWS)),
     }
-    model.signature = _signature(pipeline, example, types)
+    model.signature = _signature(output, types)
     model.saved_input_example_info = {
         "artifact_path": "input_example.json",
         "serving_input_path": "serving_input_example.json",
@@ -78,7 +76,7 @@ def write_model(
     model.add_flavor(
         "sklearn",
         pickled_model=MODEL_FILE,
-        sklearn_version=sklearn.__version__,
+        sklearn_version=importlib.metadata.version("scikit-learn"),
         serialization_format="skops",
         code=None,
         skops_trusted_types=list(TRUSTED_TYPES),
@@ -90,7 +88,7 @@ def write_model(
     model.save(str(directory / "MLmodel"))
 
 
-def _signature(pipeline: Pipeline, example: pd.DataFrame, types: Mapping[str, str]) -> ModelSignature:
+def _signature(output: str, types: Mapping[str, str]) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
@@ -98,16 +96,14 @@ def _signature(pipeline: Pipeline, example: pd.DataFrame, types: Mapping[str, st
     if not set(types.values()) <= allowed:
         raise ValueError(f"Column types are {sorted(set(types.values()))}; expected some of {sorted(allowed)}.")
     inputs = Schema([ColSpec(DataType[kind], name) for name, kind in types.items()])
-    return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType[_output_type(pipeline, example)])]))
+    return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType[output])]))
 
 
-def _output_type(pipeline: Pipeline, example: pd.DataFrame) -> str:
-    """MLflow's word for what predict returns; a classifier returns its classes, which saves predicting."""
+def output_type(pipeline: Pipeline) -> str:
+    """MLflow's word for what a classifier's ``predict`` returns: the type of its classes."""
     import numpy as np
 
-    classes = getattr(pipeline, "classes_", None)
-    values = np.asarray(pipeline.predict(example.head(1)) if classes is None else classes)
-    return _KINDS.get(values.dtype.kind, "string")
+    return _KINDS.get(np.asarray(pipeline.classes_).dtype.kind, "string")
 
 
 def _example(rows: pd.DataFrame) -> dict[str, bytes]:

@@ -43,13 +43,13 @@ class Runs:
         Raises:
             TrackingError: MLflow refused or cannot be reached.
         """
-        run_id = self._start(name, tags, parent_run_id)
+        run_id = self.start_run(name, tags, parent_run_id)
         try:
             yield run_id
         except BaseException as error:
             self._end_quietly(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
-        self._end(run_id, "FINISHED")
+        self.end_run(run_id, "FINISHED")
 
     def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
         """Log parameters; values become text, cut at MLflow's 6000 characters."""
@@ -99,7 +99,7 @@ class Runs:
             if dagster_run_id not in answers:
                 answers[dagster_run_id] = is_over(dagster_run_id)
             if answers[dagster_run_id]:
-                self._end(run_id, "KILLED")
+                self.end_run(run_id, "KILLED")
                 closed.append(run_id)
         return closed
 
@@ -107,21 +107,23 @@ class Runs:
     def _experiment_id(self) -> str:
         return experiment_id(self._connection)
 
-    def _start(self, name: str, tags: Mapping[str, str], parent_run_id: str | None) -> str:
+    def start_run(self, name: str, tags: Mapping[str, str], parent_run_id: str | None) -> str:
+        """Start a run that the caller must end; gives its id. `model_run` does both."""
         own = {"mlflow.user": _user(), "mlflow.source.name": "mlops-assets", "mlflow.source.type": "JOB"}
         nested = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
         with self._connection.errors("start a run"):
             run = self._connection.client.create_run(self._experiment_id, tags={**own, **tags, **nested}, run_name=name)
         return str(run.info.run_id)
 
-    def _end(self, run_id: str, status: str) -> None:
+    def end_run(self, run_id: str, status: str) -> None:
+        """End a run as ``FINISHED``, ``FAILED`` or ``KILLED``."""
         with self._connection.errors(f"end run {run_id} as {status}"):
             self._connection.client.set_terminated(run_id, status)
 
     def _end_quietly(self, run_id: str, status: str) -> None:
         """End a run while an exception is on its way, which must not be replaced by MLflow's."""
         try:
-            self._end(run_id, status)
+            self.end_run(run_id, status)
         except TrackingError as error:
             _logger.warning("%s The run stays RUNNING until the next clean-up.", error)
 

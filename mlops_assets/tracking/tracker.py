@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from mlops_assets.tracking.client import Connection
 from mlops_assets.tracking.entities import LoggedModel, Version
-from mlops_assets.tracking.model_files import write_model
+from mlops_assets.tracking.model_files import output_type, write_model
 from mlops_assets.tracking.models import dump_model
 from mlops_assets.tracking.ping import ping
 from mlops_assets.tracking.registry import Registry
@@ -64,7 +64,6 @@ class Tracking(Runs):
         types: Mapping[str, str],
         name: str = "model",
         requirements: Sequence[str],
-        params: Mapping[str, object] | None = None,
         content: bytes | None = None,
     ) -> LoggedModel:
         """Upload a fitted pipeline as a complete MLflow model.
@@ -76,7 +75,6 @@ class Tracking(Runs):
             types: Input column to ``double``, ``string``, ``boolean`` or ``datetime``.
             name: Name of the logged model.
             requirements: pip requirements to load it with; nothing is guessed.
-            params: Parameters shown with the model (those of the run are not copied).
             content: The pipeline as `dump_model` gave it, if it was dumped already.
 
         Returns:
@@ -85,12 +83,34 @@ class Tracking(Runs):
         Raises:
             TrackingError: MLflow refused or cannot be reached.
         """
+        return self.log_model_content(
+            run_id,
+            content or dump_model(pipeline),
+            output_type(pipeline),
+            example=example,
+            types=types,
+            name=name,
+            requirements=requirements,
+        )
+
+    def log_model_content(
+        self,
+        run_id: str,
+        content: bytes,
+        output: str,
+        *,
+        example: pd.DataFrame,
+        types: Mapping[str, str],
+        name: str = "model",
+        requirements: Sequence[str],
+    ) -> LoggedModel:
+        """As `log_model` for a model that is dumped already; needs no scikit-learn. ``output``: see `output_type`."""
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model
 
-        client, texts = self._connection.client, {key: str(value) for key, value in (params or {}).items()}
+        client = self._connection.client
         with self._connection.errors("log the model"):
-            logged = client.create_logged_model(self._experiment_id, name=name, source_run_id=run_id, params=texts)
+            logged = client.create_logged_model(self._experiment_id, name=name, source_run_id=run_id)
             model = Model(
                 artifact_path=logged.artifact_location,
                 run_id=run_id,
@@ -102,8 +122,8 @@ class Tracking(Runs):
                     write_model(
                         directory,
                         model,
-                        pipeline,
-                        content or dump_model(pipeline),
+                        content,
+                        output,
                         example=example,
                         types=types,
                         requirements=requirements,

@@ -100,12 +100,11 @@ class Versions:
             created = to_version(self._create(logged_model, run_id, tags))
         return self._first(created)
 
-    def load(self, version: int | Version, *, verify: bool = True) -> Pipeline:
+    def load(self, version: int | Version) -> Pipeline:
         """Load the pipeline of a version, unless this process still has it. A local artifact is read where it is.
 
         Args:
             version: Version or its number.
-            verify: Compare the content with the digest that was registered.
 
         Raises:
             TrackingError: No such version, no model file, or a content that does not match the registered digest.
@@ -115,14 +114,20 @@ class Versions:
         if found.digest and (known := self.recent.get(found.digest)) is not None:
             return known
         pipeline = self._download(found)
-        if verify and (actual := model_digest(pipeline)) != found.digest:
-            raise TrackingError(
-                f"Version {found.number} of model {self._name!r} at {self._connection.config.safe_uri} is not what was "
-                f"registered: its content has digest {actual[:12]}…, expected {found.digest[:12] or 'a'}… from tag "
-                f"{DIGEST_TAG}. Its file was changed, or somebody registered it by hand. Roll back to another version, "
-                "or train this partition again."
-            )
+        check_digest(pipeline, found)
         return pipeline
+
+    def model_file(self, version: Version) -> Path | bytes:
+        """The file of a version: where it is, or its content if it is not on this machine.
+
+        Raises:
+            TrackingError: MLflow has no such file.
+        """
+        local = local_path(self._uri(version))
+        if local is not None:
+            return local / MODEL_FILE
+        with tempfile.TemporaryDirectory() as scratch:
+            return self._fetched(self._uri(version), scratch).read_bytes()
 
     def _search(self, condition: str = "") -> Iterator[Version]:
         token: str | None = None
@@ -173,29 +178,43 @@ class Versions:
                 self._connection.client.delete_model_version(self._name, str(created.number))
         return first
 
-    def _download(self, version: Version) -> Pipeline:
+    def _uri(self, version: Version) -> str:
         with self._connection.errors(f"find the files of version {version.number}"):
-            uri = self._connection.client.get_model_version_download_uri(self._name, str(version.number))
+            uri: str = self._connection.client.get_model_version_download_uri(self._name, str(version.number))
+        return uri
+
+    def _download(self, version: Version) -> Pipeline:
         try:
-            local = local_path(uri)
-            return self._fetch(uri) if local is None else load_model(local / MODEL_FILE)
+            return load_model(self.model_file(version))
         except FileNotFoundError as error:
             raise TrackingError(
                 f"Version {version.number} of model {self._name!r} has no file {MODEL_FILE} at "
-                f"{self._connection.config.redact(uri)}. Expected a model that mlops-assets trained. Restore the "
-                "artifacts, or train this partition again."
+                f"{self._connection.config.redact(self._uri(version))}. Expected a model that mlops-assets trained. "
+                "Restore the artifacts, or train this partition again."
             ) from error
         except UntrustedModelError as error:
             raise UntrustedModelError(f"Version {version.number} of model {self._name!r}: {error}") from error
 
-    def _fetch(self, uri: str) -> Pipeline:
+    def _fetched(self, uri: str, scratch: str) -> Path:
         from mlflow.artifacts import download_artifacts
 
         source, tracking_uri = f"{uri}/{MODEL_FILE}", self._connection.config.uri
-        with tempfile.TemporaryDirectory() as scratch:
-            with self._connection.errors(f"download {source}"):
-                file = download_artifacts(source, dst_path=scratch, tracking_uri=tracking_uri)
-            return load_model(file)
+        with self._connection.errors(f"download {source}"):
+            return Path(download_artifacts(source, dst_path=scratch, tracking_uri=tracking_uri))
+
+
+def check_digest(pipeline: Pipeline, version: Version) -> None:
+    """Refuse a pipeline that is not what was registered.
+
+    Raises:
+        TrackingError: Its content has another digest.
+    """
+    if (actual := model_digest(pipeline)) != version.digest:
+        raise TrackingError(
+            f"Version {version.number} of model {version.name!r} is not what was registered: its content has digest "
+            f"{actual[:12]}…, expected {version.digest[:12] or 'a'}… from tag {DIGEST_TAG}. Its file was changed, or "
+            "somebody registered it by hand. Roll back to another version, or train this partition again."
+        )
 
 
 def local_path(uri: str) -> Path | None:

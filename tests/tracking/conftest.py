@@ -14,22 +14,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
     import tracking_samples as samples
+    from tracking_samples import REQUIREMENTS, config
 
-from mlops_assets.tracking import Tracking, TrackingConfig
+from mlops_assets.tracking import Tracking
 from mlops_assets.tracking.models import dump_model, load_model
-
-REQUIREMENTS = ["scikit-learn", "skops"]
-
-
-def config(folder: Path, **changes: object) -> TrackingConfig:
-    fields = {
-        "uri": f"sqlite:///{folder}/mlflow.db",
-        "experiment": "tests",
-        "model_name": "churn",
-        "artifact_root": str(folder / "artifacts"),
-        "ui_url": None,
-    }
-    return TrackingConfig(**{**fields, **changes})
 
 
 @pytest.fixture(scope="session")

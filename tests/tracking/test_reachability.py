@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import mlflow
 import pytest
-from conftest import config
+from tracking_samples import config
 
 from mlops_assets.tracking import Tracking, TrackingConfig, TrackingError
 from mlops_assets.tracking.ping import ping

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tracking_samples as samples
-from conftest import REQUIREMENTS, config
+from tracking_samples import REQUIREMENTS, config
 
 from mlops_assets.tracking import Tracking, TrackingError
 from mlops_assets.tracking.digest import model_digest

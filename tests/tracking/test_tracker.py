@@ -18,7 +18,7 @@ import mlflow
 import numpy as np
 import pytest
 import tracking_samples as samples
-from conftest import REQUIREMENTS, config
+from tracking_samples import REQUIREMENTS, config
 
 from mlops_assets.tracking import Tracking, TrackingError
 from mlops_assets.tracking.client import set_process_switches
@@ -93,8 +93,8 @@ def test_close_runs_ends_what_a_kill_left(tracking):
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
-    alive = tracking._start("alive", {"dagster_run_id": "alive"}, None)
-    other = tracking._start("other", {}, None)
+    alive = tracking.start_run("alive", {"dagster_run_id": "alive"}, None)
+    other = tracking.start_run("other", {}, None)
     # when
     closed = tracking.close_runs(lambda run: run == "dead")
     # then

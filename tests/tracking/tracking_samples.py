@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+
+from mlops_assets.tracking import TrackingConfig
 
 FEATURES = "mlops_assets.steps.features"
 TYPES = {"a": "double", "b": "double", "c": "string", "d": "datetime", "e": "boolean", "f": "string"}
@@ -102,3 +105,17 @@ def pipeline(kind: str, **changes: object) -> Pipeline:
         ]
     )
     return Pipeline([("columns", columns), ("model", estimator.set_params(**changes))])
+
+
+REQUIREMENTS = ["scikit-learn", "skops"]
+
+
+def config(folder: Path, **changes: object) -> TrackingConfig:
+    fields = {
+        "uri": f"sqlite:///{folder}/mlflow.db",
+        "experiment": "tests",
+        "model_name": "churn",
+        "artifact_root": str(folder / "artifacts"),
+        "ui_url": None,
+    }
+    return TrackingConfig(**{**fields, **changes})
