@@ -42,7 +42,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".mlops"), description="Hidden folder for Dagster's and MLflow's own files.")
     data_dir: Path = Field(Path("data"), description="The data root: raw/, processed/, split/, models/, predictions/.")
-    backend: Literal["inprocess"] = Field("inprocess", description="Where steps run.")
+    backend: Literal["inprocess"] = Field("inprocess", description="Where steps run: beside Dagster, on this machine.")
     workers: int | None = Field(
         None,
         ge=0,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -35,10 +37,20 @@ def main() -> None:
     gc.set_threshold(100_000, 20, 20)
     try:
         app()
+    except SystemExit as end:
+        _leave(end.code)
     except SettingsError as error:
-        sys.exit(fail(str(error), MISUSE).exit_code)
+        _leave(fail(str(error), MISUSE).exit_code)
     except MlopsAssetsError as error:
-        sys.exit(fail(str(error), FAILED).exit_code)
+        _leave(fail(str(error), FAILED).exit_code)
+
+
+def _leave(code: object) -> NoReturn:
+    """End now: taking the libraries down in good order takes a second, and all that was open is closed."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 @app.callback(invoke_without_command=True)
