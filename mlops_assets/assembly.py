@@ -27,14 +27,13 @@ def build_store(settings: Settings) -> LocalStore:
 
 def tracking_config(settings: Settings) -> TrackingConfig:
     """Where MLflow is."""
-    own = settings.uses_own_tracking
     try:
         return TrackingConfig(
             uri=settings.mlflow_uri,
             experiment=settings.experiment,
             model_name=settings.model_name,
-            artifact_root=str(settings.artifact_root) if own else None,
-            ui_url=settings.mlflow_ui_url or (MLFLOW_UI if own else None),
+            artifact_root=None if settings.artifact_root is None else str(settings.artifact_root),
+            ui_url=settings.mlflow_ui_url or (MLFLOW_UI if settings.has_local_tracking else None),
         )
     except ValueError as error:
         raise SettingsError(f"{error} (MLFLOW_TRACKING_URI, MLOPS_EXPERIMENT or MLOPS_MODEL_NAME)") from None

@@ -24,6 +24,7 @@ from mlops_assets.steps.parameters import Parameters
 
 PREFIX = "MLOPS_"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+_SQLITE = "sqlite:///"
 MLFLOW_UI = "http://127.0.0.1:5000"
 _ID_OF_TRANSACTIONS = "TRANSACTION_ID"
 
@@ -150,17 +151,19 @@ class Settings(BaseSettings):
     def mlflow_uri(self) -> str:
         """The tracking server's URI. May hold a password: never log it."""
         given = self.tracking_uri or os.environ.get(TRACKING_VARIABLE)
-        return given or f"sqlite:///{self.home.absolute() / 'mlflow' / 'mlflow.db'}"
+        return given or f"{_SQLITE}{self.home.absolute() / 'mlflow' / 'mlflow.db'}"
 
     @property
-    def uses_own_tracking(self) -> bool:
-        """Whether MLflow's files lie under the home."""
-        return not (self.tracking_uri or os.environ.get(TRACKING_VARIABLE))
+    def has_local_tracking(self) -> bool:
+        """Whether MLflow is a SQLite file here, and no server."""
+        return self.mlflow_uri.startswith(_SQLITE)
 
     @property
-    def artifact_root(self) -> Path:
-        """Where MLflow's artifacts lie when its files are under the home."""
-        return self.home.absolute() / "mlflow" / "artifacts"
+    def artifact_root(self) -> Path | None:
+        """Where MLflow's artifacts lie: beside the SQLite file; None where a server decides."""
+        if not self.has_local_tracking:
+            return None
+        return Path(self.mlflow_uri.removeprefix(_SQLITE)).absolute().parent / "artifacts"
 
     def parameters(self) -> Parameters:
         """What the steps get of the settings."""

@@ -22,10 +22,13 @@ def test_every_setting_is_listed_with_its_default_and_no_other():
         assert rows[variable(name)].strip() == shown, name
 
 
-def test_the_example_of_a_users_test_works(tmp_path):
+def test_the_example_of_a_users_test_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     # given the example / when it is run
     example = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)[1]
     names: dict[str, object] = {}
     exec(compile(example, "README.md", "exec"), names)
     # then it passes
     names["test_a_day_is_scored"](tmp_path)
+    # and leaves nothing where it was started
+    assert not list(Path.cwd().glob("mlruns*"))

@@ -129,7 +129,7 @@ def _settings(settings: Settings) -> Iterator[tuple[str, str, bool, str]]:
         shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
         yield variable(name), shown, name in settings.model_fields_set, field.description or ""
     shown = tracking_config(settings).safe_uri
-    yield TRACKING_VARIABLE, shown, not settings.uses_own_tracking, "MLflow's server. Default: SQLite under the home."
+    yield TRACKING_VARIABLE, shown, TRACKING_VARIABLE in os.environ, "MLflow's server. Default: SQLite under the home."
     home = os.environ.get("DAGSTER_HOME", "")
     yield "DAGSTER_HOME", home or str(settings.home / "dagster"), bool(home), "Dagster's own folder."
 
