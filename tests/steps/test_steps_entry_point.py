@@ -29,7 +29,7 @@ def steps(tmp_path, tracking_template):
     """Run the entry point in a process of its own."""
     (tmp_path / ".mlops" / "mlflow").mkdir(parents=True)
     shutil.copy(tracking_template, tmp_path / ".mlops" / "mlflow" / "mlflow.db")
-    settings = {"MLOPS_ROWS_PER_DAY": "300", "MLOPS_ESTIMATOR": "logistic_regression"}
+    settings = {"MLOPS_ROWS_PER_DAY": "800", "MLOPS_ESTIMATOR": "logistic_regression"}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLOPS_", "MLFLOW_"))}
 
     def run(*arguments: str, module: bool = True, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +57,7 @@ def test_all_steps_one_after_the_other(steps, tmp_path):
     assert [(one["partition"], one["error"]) for one in results] == [(DS, None)] * 6
     assert promotion["promoted"]
     # and the predictions are there
-    assert (tmp_path / "data" / "predictions" / DS / "predictions.csv").read_text().count("\n") == 301
+    assert (tmp_path / "data" / "predictions" / DS / "predictions.csv").read_text().count("\n") == 801
     # a day without data fails, in words, and the other day is done
     done = steps("process", "--partition", "2026-01-02", "--partition", DS)
     first, second = map(json.loads, done.stdout.splitlines())
