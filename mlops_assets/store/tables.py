@@ -22,7 +22,7 @@ import pyarrow.csv as pacsv
 from mlops_assets.store.manifest import FileInfo
 
 ROWS_PER_CHUNK = 65_536
-BYTES_PER_BLOCK = 4 << 20
+BYTES_PER_BLOCK = 1 << 20
 
 FOREIGN_NULLS = pacsv.ConvertOptions().null_values
 """What counts as missing in a file that somebody else wrote: the empty cell, NA, NaN, null and their kin."""
@@ -57,7 +57,7 @@ def write_batches(batches: Iterable[pa.Table], schema: pa.Schema, path: Path) ->
             for chunk in _chunks(batch):
                 rows += chunk.num_rows
                 waiting.append(pool.submit(_text, chunk, False))
-                drain(keep=4)
+                drain(keep=2)
         drain(keep=0)
     return FileInfo(path.name, digest.hexdigest(), size, rows, type_names(schema))
 
