@@ -22,7 +22,7 @@ import pyarrow.csv as pacsv
 from mlops_assets.store.manifest import FileInfo
 
 ROWS_PER_CHUNK = 65_536
-BYTES_PER_BLOCK = 1 << 20
+BYTES_PER_BLOCK = 2 << 20
 
 FOREIGN_NULLS = pacsv.ConvertOptions().null_values
 """What counts as missing in a file that somebody else wrote: the empty cell, NA, NaN, null and their kin."""
