@@ -13,6 +13,7 @@ from mlops_assets.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
+    from mlops_assets.backends.docker.config import DockerConfig
     from mlops_assets.tracking.tracker import Tracking
 
 
@@ -48,6 +49,17 @@ def build_tracking(settings: Settings) -> Tracking:
 
 def build_backend(settings: Settings) -> Backend:
     """Where steps run."""
+    if settings.backend != "docker":
+        return build_local_backend(settings)
+    from mlops_assets.backends.docker.backend import DockerBackend
+
+    return DockerBackend(
+        docker_config(settings), build_store(settings), tracking_config(settings), settings.parameters().source
+    )
+
+
+def build_local_backend(settings: Settings) -> Backend:
+    """Steps on this machine, or in this container."""
     workers = (os.cpu_count() or 1) if settings.workers is None else settings.workers
     if not workers:
         return InProcessBackend(build_store(settings), build_tracking(settings), settings.parameters())
@@ -55,3 +67,21 @@ def build_backend(settings: Settings) -> Backend:
 
     data_dir = str(settings.data_dir.absolute())
     return WorkersBackend(data_dir, build_tracking(settings), settings.parameters(), min(workers, MAX_WORKERS))
+
+
+def docker_config(settings: Settings) -> DockerConfig:
+    """With what the Docker backend makes its containers."""
+    from mlops_assets.backends.docker.config import DockerConfig
+    from mlops_assets.backends.docker.images import default_images
+
+    return DockerConfig(
+        images={**default_images(settings.source), **settings.images},
+        data_dir=settings.data_dir.absolute(),
+        environment=settings.step_environment(),
+        host_data_dir=settings.data_dir_on_host,
+        network=settings.docker_network,
+        memory=settings.docker_memory,
+        cpus=settings.docker_cpus,
+        user=settings.docker_user,
+        stop_seconds=settings.docker_stop_seconds,
+    )

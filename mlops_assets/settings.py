@@ -19,11 +19,13 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mlops_assets.errors import SettingsError
+from mlops_assets.steps.catalog import PROMOTE, STEPS
 from mlops_assets.steps.generate import SOURCES
 from mlops_assets.steps.parameters import Parameters
 
 PREFIX = "MLOPS_"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+HOST_DATA_DIR_VARIABLE = "HOST_DATA_DIR"
 _SQLITE = "sqlite:///"
 MLFLOW_UI = "http://127.0.0.1:5000"
 _ID_OF_TRANSACTIONS = "TRANSACTION_ID"
@@ -43,7 +45,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".mlops"), description="Hidden folder for Dagster's and MLflow's own files.")
     data_dir: Path = Field(Path("data"), description="The data root: raw/, processed/, split/, models/, predictions/.")
-    backend: Literal["inprocess"] = Field("inprocess", description="Where steps run: beside Dagster, on this machine.")
+    backend: Literal["inprocess", "docker"] = Field(
+        "inprocess", description="Where steps run: `inprocess` (beside Dagster) or `docker` (each in a container)."
+    )
     workers: int | None = Field(
         None,
         ge=0,
@@ -86,6 +90,26 @@ class Settings(BaseSettings):
         None, ge=1, description="Predict with this version instead of the one in production."
     )
     experiment: str = Field("mlops-assets", min_length=1, description="The experiment in MLflow.")
+    images: Annotated[dict[str, str], NoDecode] = Field(
+        {}, description="Docker: images of single steps instead of our own, such as train=team/train:7,predict=…"
+    )
+    host_data_dir: Path | None = Field(
+        None, description="Docker: the data root as the engine's host sees it. Default: HOST_DATA_DIR, else the same."
+    )
+    docker_network: str | None = Field(
+        None,
+        description="Docker: network of steps that reach a server. Default: bridge; host for a server on loopback.",
+    )
+    docker_memory: str | None = Field(
+        None, pattern=r"^\d+[bkmgBKMG]?$", description="Docker: memory limit of a container, such as 2g."
+    )
+    docker_cpus: float | None = Field(None, gt=0, description="Docker: limit of a container in cores, such as 1.5.")
+    docker_user: str | None = Field(
+        None, pattern=r"^\d+(:\d+)?$", description="Docker: uid:gid of the containers. Default: yours; 10001 for root."
+    )
+    docker_stop_seconds: int = Field(
+        10, ge=0, le=600, description="Docker: seconds that a container has to end when it is told to."
+    )
     mlflow_ui_url: str | None = Field(
         None, description=f"Base of links to MLflow's UI. Default: the tracking server, or {MLFLOW_UI} (make dev)."
     )
@@ -142,6 +166,17 @@ class Settings(BaseSettings):
     def _id_of_source(cls, value: str, info: Any) -> str:
         return value or (_ID_OF_TRANSACTIONS if info.data.get("source") == "transactions" else "id")
 
+    @field_validator("images", mode="before")
+    @classmethod
+    def _split_images(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        images = {step.strip(): image.strip() for step, _, image in pairs}
+        if unknown := sorted(step for step, image in images.items() if step not in (*STEPS, PROMOTE) or not image):
+            raise ValueError(f"{', '.join(unknown)}: expected STEP=IMAGE, steps are {', '.join((*STEPS, PROMOTE))}")
+        return images
+
     @field_validator("drop_columns", "text_columns", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
@@ -164,6 +199,20 @@ class Settings(BaseSettings):
         if not self.has_local_tracking:
             return None
         return Path(self.mlflow_uri.removeprefix(_SQLITE)).absolute().parent / "artifacts"
+
+    @property
+    def data_dir_on_host(self) -> Path | None:
+        """The data root as the Docker engine's host sees it; None: the same as here."""
+        given = os.environ.get(HOST_DATA_DIR_VARIABLE)
+        return self.host_data_dir or (Path(given) if given else None)
+
+    def step_environment(self) -> dict[str, str]:
+        """The variables that give a step's process elsewhere these settings; none of them is secret."""
+        names = (Parameters.__dataclass_fields__.keys() & type(self).model_fields.keys()) | {"model_name", "experiment"}
+        values = {name: getattr(self, name) for name in names}
+        values |= {"data_dir": self.data_dir.absolute(), "home": self.home.absolute(), "workers": self.workers}
+        texts = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {variable(name): str(value) for name, value in sorted(texts.items()) if value not in (None, "")}
 
     def parameters(self) -> Parameters:
         """What the steps get of the settings."""

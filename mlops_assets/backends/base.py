@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlops_assets.steps.runner import PartitionResult, RunInfo
 
+if TYPE_CHECKING:
+    from dagster import AssetExecutionContext
+
 
 class Backend(Protocol):
-    """Runs steps somewhere."""
+    """Runs steps somewhere.
+
+    Attributes:
+        runs_elsewhere: Whether steps run in something that may outlive the process that started it.
+    """
+
+    runs_elsewhere: bool
 
     def prepare(self, assets: Sequence[str], partitions: Sequence[str]) -> None:
         """Get ready for what will be asked for; may go on in the background. Never necessary, only faster."""
 
-    def materialize(self, asset: str, partitions: Sequence[str], run: RunInfo) -> Iterator[PartitionResult]:
+    def materialize(
+        self, asset: str, partitions: Sequence[str], run: RunInfo, context: AssetExecutionContext | None = None
+    ) -> Generator[PartitionResult]:
         """Make some days of an asset; a result a day, as soon as the day is published.
+
+        Closing the iterator ends the work.
+
+        Args:
+            asset: Asset name.
+            partitions: Days.
+            run: On whose behalf.
+            context: Dagster's, for the log messages of steps that run elsewhere.
 
         Raises:
             MlopsAssetsError: Something that concerns all days failed.
         """
 
-    def promote(self, run: RunInfo) -> Mapping[str, Any]:
+    def promote(self, run: RunInfo, context: AssetExecutionContext | None = None) -> Mapping[str, Any]:
         """Let the gate decide over the newest model; see :func:`mlops_assets.steps.promotion.promote`."""
+
+    def sweep(self, is_over: Callable[[str], bool]) -> list[str]:
+        """End what is still there for Dagster runs that are over; a line for each thing that was ended."""
 
     def close(self) -> None:
         """Let go of what the backend holds; it may be used again."""

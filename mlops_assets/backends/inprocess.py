@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.steps.catalog import step_of_asset
@@ -10,6 +10,8 @@ from mlops_assets.steps.preload import preload
 from mlops_assets.steps.runner import PartitionResult, RunInfo, Runner
 
 if TYPE_CHECKING:
+    from dagster import AssetExecutionContext
+
     from mlops_assets.steps.parameters import Parameters
     from mlops_assets.store.local import LocalStore
     from mlops_assets.tracking.tracker import Tracking
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 class InProcessBackend:
     """Needs nothing but the Python package."""
+
+    runs_elsewhere = False
 
     def __init__(
         self,
@@ -34,17 +38,31 @@ class InProcessBackend:
         """See :meth:`mlops_assets.backends.base.Backend.prepare`."""
         preload(assets)
 
-    def materialize(self, asset: str, partitions: Sequence[str], run: RunInfo) -> Iterator[PartitionResult]:
+    def materialize(
+        self,
+        asset: str,
+        partitions: Sequence[str],
+        run: RunInfo,
+        context: AssetExecutionContext | None = None,  # noqa: ARG002  # part of the interface
+    ) -> Generator[PartitionResult]:
         """See :meth:`mlops_assets.backends.base.Backend.materialize`."""
         step = step_of_asset(asset, self._params.source)
         runner = Runner(self._store, self._tracking, self._params, run, before_recording=self._before_recording)
         return runner.run(step.name, partitions)
 
-    def promote(self, run: RunInfo) -> Mapping[str, Any]:
+    def promote(
+        self,
+        run: RunInfo,
+        context: AssetExecutionContext | None = None,  # noqa: ARG002  # part of the interface
+    ) -> Mapping[str, Any]:
         """See :meth:`mlops_assets.backends.base.Backend.promote`."""
         from mlops_assets.steps.promotion import promote
 
         return promote(self._store, self._tracking, self._params, by=f"Dagster run {run.dagster_run_id}")
+
+    def sweep(self, is_over: Callable[[str], bool]) -> list[str]:  # noqa: ARG002  # part of the interface
+        """See :meth:`mlops_assets.backends.base.Backend.sweep`; processes end with the one that started them."""
+        return []
 
     def close(self) -> None:
         """See :meth:`mlops_assets.backends.base.Backend.close`."""

@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.steps.runner import PartitionResult, RunInfo
 
 if TYPE_CHECKING:
+    from dagster import AssetExecutionContext
+
     from mlops_assets.steps.parameters import Parameters
     from mlops_assets.tracking.tracker import Tracking
 
@@ -91,6 +93,8 @@ def _started(count: int, setup: Setup) -> list[_Worker]:
 class WorkersBackend:
     """Runs steps in up to ``count`` processes, which are started when they are needed and stay until :meth:`close`."""
 
+    runs_elsewhere = False
+
     def __init__(self, data_dir: str, tracking: Tracking, params: Parameters, count: int) -> None:
         """Name the parts; no process is started yet."""
         self._data_dir, self._tracking, self._params, self._count = data_dir, tracking, params, count
@@ -100,7 +104,13 @@ class WorkersBackend:
         """Start the processes; they import what these assets need while the caller goes on."""
         self._grow(len(partitions), assets)
 
-    def materialize(self, asset: str, partitions: Sequence[str], run: RunInfo) -> Iterator[PartitionResult]:
+    def materialize(
+        self,
+        asset: str,
+        partitions: Sequence[str],
+        run: RunInfo,
+        context: AssetExecutionContext | None = None,  # noqa: ARG002  # part of the interface
+    ) -> Generator[PartitionResult]:
         """See :meth:`mlops_assets.backends.base.Backend.materialize`."""
         days = sorted(set(partitions))
         # The same days go to the same worker in every step: it still has the models that it trained.
@@ -108,13 +118,21 @@ class WorkersBackend:
         shares = [days[place :: len(workers)] for place in range(len(workers))]
         yield from self._asked(workers, [self._request(asset, share, run, len(workers)) for share in shares], days)
 
-    def promote(self, run: RunInfo) -> Mapping[str, Any]:
+    def promote(
+        self,
+        run: RunInfo,
+        context: AssetExecutionContext | None = None,  # noqa: ARG002  # part of the interface
+    ) -> Mapping[str, Any]:
         """See :meth:`mlops_assets.backends.base.Backend.promote`."""
         workers = self._grow(1, ("production_model",))
         decision: dict[str, Any] = {}
         for _ in self._asked(workers, [self._request(None, (), run, 1)], (), decision):
             pass
         return decision
+
+    def sweep(self, is_over: Callable[[str], bool]) -> list[str]:  # noqa: ARG002  # part of the interface
+        """See :meth:`mlops_assets.backends.base.Backend.sweep`; processes end with the one that started them."""
+        return []
 
     def close(self) -> None:
         """End the processes; none is at work."""
@@ -136,7 +154,7 @@ class WorkersBackend:
         requests: Sequence[Request],
         days: Sequence[str],
         value: dict[str, Any] | None = None,
-    ) -> Iterator[PartitionResult]:
+    ) -> Generator[PartitionResult]:
         """Send the requests and pass the results on as they come. Whatever interrupts this ends the processes."""
         busy = {worker.connection: worker for worker in workers}
         turns = _Turns(days)

@@ -110,6 +110,14 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
+def reap(as_json: Json = False) -> None:
+    """Stop and remove the containers that killed runs left behind; the sensor `sweep` does the same by itself."""
+    from mlops_assets.cli.reap import run_reap
+
+    run_reap(as_json=as_json)
+
+
+@app.command()
 def dev(
     port: Annotated[int, typer.Option(help="Of Dagster's UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Of MLflow's UI.")] = 5000,

@@ -18,7 +18,7 @@ from mlops_assets.assembly import build_store, build_tracking, tracking_config
 from mlops_assets.cli.console import FAILED, console, print_json
 from mlops_assets.cli.instance import dagster_home
 from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.settings import TRACKING_VARIABLE, Settings, variable
+from mlops_assets.settings import HOST_DATA_DIR_VARIABLE, TRACKING_VARIABLE, Settings, variable
 from mlops_assets.tracking.config import without_credentials
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
@@ -38,7 +38,11 @@ class Finding:
 def run_doctor(*, as_json: bool) -> None:
     """Check everything, print settings and findings; exit with 1 if something is broken."""
     settings = Settings()
-    checks = (_python, _packages, _data_dir, _dagster, _tracking, _raw_data)
+    checks = [_python, _packages, _data_dir, _dagster, _tracking, _raw_data]
+    if settings.backend == "docker":
+        from mlops_assets.cli.doctor_docker import CHECKS
+
+        checks += CHECKS
     findings = [Finding(check.__name__.strip("_"), *_tried(check, settings)) for check in checks]
     listed = list(_settings(settings))
     if as_json:
@@ -126,10 +130,13 @@ def _settings(settings: Settings) -> Iterator[tuple[str, str, bool, str]]:
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
         value = without_credentials(value) if name == "tracking_uri" and value else value
-        shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        value = [f"{step}={image}" for step, image in value.items()] if isinstance(value, dict) else value
+        shown = ",".join(value) if isinstance(value, (tuple, list)) else "" if value is None else str(value)
         yield variable(name), shown, name in settings.model_fields_set, field.description or ""
     shown = tracking_config(settings).safe_uri
     yield TRACKING_VARIABLE, shown, TRACKING_VARIABLE in os.environ, "MLflow's server. Default: SQLite under the home."
+    seen_as = os.environ.get(HOST_DATA_DIR_VARIABLE, "")
+    yield HOST_DATA_DIR_VARIABLE, seen_as, bool(seen_as), "Docker: the data root as the engine's host sees it."
     home = os.environ.get("DAGSTER_HOME", "")
     yield "DAGSTER_HOME", home or str(settings.home / "dagster"), bool(home), "Dagster's own folder."
 

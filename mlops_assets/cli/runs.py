@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,23 +53,30 @@ class _Observed:
 
     def __init__(self, backend: Backend, on_result: OnResult) -> None:
         self._backend, self._on_result = backend, on_result
+        self.runs_elsewhere = backend.runs_elsewhere
         self.results: dict[tuple[str, str], Mapping[str, Any]] = {}
 
-    def materialize(self, asset: str, partitions: Sequence[str], run: RunInfo) -> Iterator[PartitionResult]:
-        for result in self._backend.materialize(asset, partitions, run):
-            if not result.error:
-                self.results[asset, result.partition] = result.metadata
-            self._on_result(asset, result.partition, result.error)
-            yield result
+    def materialize(
+        self, asset: str, partitions: Sequence[str], run: RunInfo, context: dg.AssetExecutionContext | None = None
+    ) -> Generator[PartitionResult]:
+        with closing(self._backend.materialize(asset, partitions, run, context)) as results:
+            for result in results:
+                if not result.error:
+                    self.results[asset, result.partition] = result.metadata
+                self._on_result(asset, result.partition, result.error)
+                yield result
 
     def prepare(self, assets: Sequence[str], partitions: Sequence[str]) -> None:
         self._backend.prepare(assets, partitions)
 
+    def sweep(self, is_over: Callable[[str], bool]) -> list[str]:
+        return self._backend.sweep(is_over)
+
     def close(self) -> None:
         self._backend.close()
 
-    def promote(self, run: RunInfo) -> Mapping[str, Any]:
-        metadata = self._backend.promote(run)
+    def promote(self, run: RunInfo, context: dg.AssetExecutionContext | None = None) -> Mapping[str, Any]:
+        metadata = self._backend.promote(run, context)
         self.results[UNPARTITIONED, ""] = metadata
         self._on_result(UNPARTITIONED, "", None)
         return metadata

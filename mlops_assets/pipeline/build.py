@@ -20,7 +20,7 @@ def assemble(days: dg.DailyPartitionsDefinition, backend: Backend, tracking: Tra
     return dg.Definitions(
         assets=[*build_assets(days)],
         resources=build_resources(backend, tracking),
-        sensors=build_sensors(tracking),
+        sensors=build_sensors(tracking, backend),
         # One process a run: interpreters and heavy imports start once for all steps and days.
         executor=dg.in_process_executor,
     )

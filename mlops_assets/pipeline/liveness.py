@@ -11,6 +11,7 @@ import dagster as dg
 PROCESS_TAG = "mlops_assets/process"
 """Run tag: ``host/pid/start time`` of the process that executes the run."""
 
+_OVER = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -29,6 +30,12 @@ def process_tag(pid: int | None = None) -> str:
     """What identifies a process on this host, also after its number was given to another one."""
     pid = os.getpid() if pid is None else pid
     return f"{socket.gethostname()}/{pid}/{_start_time(pid)}"
+
+
+def is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a Dagster run has ended. One that is not known here may be running in somebody else's instance."""
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.status in _OVER
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -10,6 +11,7 @@ import dagster as dg
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.pipeline.liveness import tag_process
 from mlops_assets.pipeline.metadata import to_dagster
+from mlops_assets.pipeline.sweeping import sweep
 from mlops_assets.steps.runner import PartitionResult, RunInfo
 
 if TYPE_CHECKING:
@@ -37,16 +39,18 @@ def materialize_partitions(
     Raises:
         dagster.Failure: Some days could not be made; they are named with their errors.
     """
-    tag_process(context)
+    _begin(context, backend)
     days = context.partition_keys
     done: list[PartitionResult] = []
     failed: list[PartitionResult] = []
+    run = run_info(context, parent_run_id)
     try:
-        for result in backend.materialize(context.asset_key.path[-1], days, run_info(context, parent_run_id)):
-            (failed if result.error else done).append(result)
-            count = len(done) + len(failed)
-            if result.error or count % math.ceil(len(days) / _PROGRESS_LINES) == 0:
-                context.log.info(f"{result.partition}: {result.error or 'done'} ({count} of {len(days)})")
+        with closing(backend.materialize(context.asset_key.path[-1], days, run, context)) as results:
+            for result in results:
+                (failed if result.error else done).append(result)
+                count = len(done) + len(failed)
+                if result.error or count % math.ceil(len(days) / _PROGRESS_LINES) == 0:
+                    context.log.info(f"{result.partition}: {result.error or 'done'} ({count} of {len(days)})")
     except BaseException as error:
         _report_finished(context, done)
         if isinstance(error, MlopsAssetsError):
@@ -66,11 +70,18 @@ def materialize_promotion(context: dg.AssetExecutionContext, backend: Backend) -
     Raises:
         dagster.Failure: There is nothing to put into production.
     """
-    tag_process(context)
+    _begin(context, backend)
     try:
-        return dg.MaterializeResult(metadata=to_dagster(backend.promote(run_info(context))))
+        return dg.MaterializeResult(metadata=to_dagster(backend.promote(run_info(context), context)))
     except MlopsAssetsError as error:
         raise dg.Failure(str(error)) from error
+
+
+def _begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
+    tag_process(context)
+    if backend.runs_elsewhere:  # what a killed run left at work must not work beside this one
+        for line in sweep(context.instance, backend):
+            context.log.warning(f"Removed what an earlier run left behind: {line}")
 
 
 def _report_finished(context: dg.AssetExecutionContext, done: Sequence[PartitionResult]) -> None:

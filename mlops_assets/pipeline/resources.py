@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mlops_assets.pipeline.liveness import is_over
 from mlops_assets.tracking.fluent import end_active_run, fluent_state_restored
 
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
     from mlops_assets.tracking.tracker import Tracking
-
-_OVER = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
 def build_resources(backend: Backend, tracking: Tracking) -> dict[str, Any]:
@@ -43,12 +42,6 @@ def mlflow_run_resource(tracking: Tracking) -> dg.ResourceDefinition:
         yield from _mlflow_run(context, tracking)
 
     return mlflow
-
-
-def is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a Dagster run has ended. One that is not known here may be running in somebody else's instance."""
-    run = instance.get_run_by_id(run_id)
-    return run is not None and run.status in _OVER
 
 
 def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Any]:

@@ -6,13 +6,37 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mlops_assets.pipeline.resources import is_over
+from mlops_assets.pipeline.liveness import is_over
+from mlops_assets.pipeline.sweeping import sweep
 
 if TYPE_CHECKING:
+    from mlops_assets.backends.base import Backend
     from mlops_assets.tracking.tracker import Tracking
 
 
-def build_sensors(tracking: Tracking) -> list[dg.SensorDefinition]:
+SWEEP_SECONDS = 30
+
+
+def build_sensors(tracking: Tracking, backend: Backend) -> list[dg.SensorDefinition]:
+    """All sensors."""
+    return [*_mlflow_sensors(tracking), *([_sweeping_sensor(backend)] if backend.runs_elsewhere else [])]
+
+
+def _sweeping_sensor(backend: Backend) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="sweep",
+        description="Stops and removes the containers that a killed run left behind.",
+        minimum_interval_seconds=SWEEP_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def sweep_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        removed = sweep(context.instance, backend)
+        return dg.SkipReason("Removed " + "; ".join(removed) if removed else "Nothing was left behind.")
+
+    return sweep_sensor
+
+
+def _mlflow_sensors(tracking: Tracking) -> list[dg.SensorDefinition]:
     """Sensors that end the MLflow runs of Dagster runs that failed or were cancelled without ending them."""
 
     def ending(status: dg.DagsterRunStatus) -> dg.SensorDefinition:

@@ -1,7 +1,7 @@
 """Run one step without Dagster: ``python -m mlops_assets.steps STEP --partition YYYY-MM-DD …``.
 
 Settings come from the environment, as everywhere. Prints one line of JSON a day on standard output. Exit codes: 0 done,
-1 a day failed, 2 misuse.
+1 a day failed, 2 misuse. With ``--pipes`` Dagster says what to do and gets the results (Dagster Pipes).
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--partition", action="append", default=[], type=_day, metavar="YYYY-MM-DD", help="a day; may be repeated"
     )
+    parser.add_argument("--pipes", action="store_true", help="started by Dagster Pipes, which says for which days")
     options = parser.parse_args(arguments)
-    if not options.partition and options.step != PROMOTE:
+    if not options.partition and options.step != PROMOTE and not options.pipes:
         parser.error("--partition is missing: for which day?")
     load_env_file()
     try:
-        return _run(options.step, options.partition)
+        return _serve() if options.pipes else _run(options.step, options.partition)
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
@@ -58,6 +59,13 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
+
+
+def _serve() -> int:
+    from mlops_assets.assembly import build_local_backend
+    from mlops_assets.backends.piped import serve
+
+    return serve(build_local_backend(Settings()))
 
 
 def _run(step: str, partitions: Sequence[str]) -> int:

@@ -62,6 +62,7 @@ TRAIN = Step(
     function=_function("train", "train"),
     inputs=(File("split", layout.TRAIN, window=True),),
     outputs=(_MODEL,),
+    uses_tracking=True,
 )
 EVALUATE = Step(
     name="evaluate",
@@ -69,6 +70,7 @@ EVALUATE = Step(
     function=_function("evaluate", "evaluate"),
     inputs=(_VAL, _MODEL),
     outputs=(File("metrics", layout.METRICS, Kind.JSON),),
+    uses_tracking=True,
 )
 PREDICT = Step(
     name="predict",
@@ -77,6 +79,7 @@ PREDICT = Step(
     inputs=(File("raw_data", layout.DATA, Kind.STREAM),),
     outputs=(File("predictions", layout.PREDICTIONS, Kind.STREAM),),
     uses_production_model=True,
+    uses_tracking=True,
 )
 
 ASSETS = ("raw_data", "processed", "split", "model", "metrics", "production_model", "predictions")
@@ -90,6 +93,9 @@ STEPS = {step.name: step for step in (GENERATE, REGISTER, PROCESS, SPLIT, TRAIN,
 
 PROMOTE = "promote"
 """The step that makes no partition: the gate over the registry (see :mod:`mlops_assets.steps.promotion`)."""
+
+PROMOTE_READS = ("split",)
+"""The assets whose partitions the gate reads."""
 
 
 def step_of_asset(asset: str, source: str) -> Step:

@@ -68,6 +68,7 @@ class Step:
         outputs: What it writes.
         version: Changes when the same inputs would give other outputs.
         uses_production_model: Whether it also gets the model in production, as input ``production``.
+        uses_tracking: Whether it talks to the tracking server.
     """
 
     name: str
@@ -77,3 +78,4 @@ class Step:
     outputs: tuple[File, ...]
     version: str = "1"
     uses_production_model: bool = False
+    uses_tracking: bool = False

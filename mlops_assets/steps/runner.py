@@ -7,7 +7,7 @@ server, never the orchestrator.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,7 @@ class Runner:
         self._before_recording = before_recording
         self._production: tuple[Any, Any] | None = None
 
-    def run(self, name: str, partitions: Iterable[str]) -> Iterator[PartitionResult]:
+    def run(self, name: str, partitions: Iterable[str]) -> Generator[PartitionResult]:
         """Run a step for several days, oldest first.
 
         A day with bad or missing input gives a result with the error, and the others go on. Whatever concerns all days
@@ -232,6 +232,8 @@ class Runner:
         contents: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Log what belongs on the tracking server; what it answers becomes metadata."""
+        if not step.uses_tracking:
+            return {}
         from mlops_assets.steps import recording
 
         if step.asset == "model":
@@ -241,9 +243,7 @@ class Runner:
         if step.asset == "metrics":
             model = self.store.require("model", ds).metadata
             return recording.record_metrics(self.tracking, model, outcome)
-        if step.uses_production_model:
-            return recording.model_metadata(self.tracking, self._production_model()[0])
-        return {}
+        return recording.model_metadata(self.tracking, self._production_model()[0])
 
     def _production_model(self) -> tuple[Any, Any]:
         """The version to predict with and its pipeline, loaded once."""

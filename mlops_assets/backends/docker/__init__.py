@@ -1,0 +1,1 @@
+"""Steps in containers of their own, on a Docker engine."""

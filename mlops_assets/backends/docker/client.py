@@ -1,0 +1,135 @@
+"""Dagster's Pipes client for Docker, with what it leaves open: containers that stream, are hardened and always go."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster_docker import PipesDockerClient
+from dagster_pipes import PIPES_PROTOCOL_VERSION_FIELD, PipesDefaultMessageWriter
+
+from mlops_assets.backends.docker.container import StepContainer
+
+if TYPE_CHECKING:
+    from dagster import PipesMessageHandler
+
+    from mlops_assets.backends.docker.engine import Engine
+
+
+class _Lines(dg.PipesMessageReader):
+    """Messages are the lines of the container's standard output."""
+
+    def __init__(self) -> None:
+        self._handler: PipesMessageHandler | None = None
+
+    @contextmanager
+    def read_messages(self, handler: PipesMessageHandler) -> Iterator[Mapping[str, Any]]:
+        self._handler = handler
+        yield {PipesDefaultMessageWriter.STDIO_KEY: PipesDefaultMessageWriter.STDOUT}
+
+    def read(self, line: str) -> Any:
+        """Handle a line; gives the payload of a custom message, which is for the caller."""
+        assert self._handler is not None  # noqa: S101  # the session is open
+        message = _message(line)
+        if message is None:
+            sys.stdout.write(line + "\n")  # of an image whose process prints beside its messages
+        elif message["method"] == "report_custom_message":
+            return message["params"]["payload"]
+        else:
+            self._handler.handle_message(message)  # type: ignore[arg-type]  # checked by the handler
+        return None
+
+    @property
+    def expected_writer_count(self) -> int:
+        return 1  # as the base says, without its warning that the property is new
+
+    def no_messages_debug_text(self) -> str:
+        return "Read messages from the container's standard output."
+
+
+class StepClient(PipesDockerClient):
+    """Runs one step in one container, streaming.
+
+    Its base waits for the end before it gives results, breaks lines at the 16 KiB of Docker's log files, says "non-zero
+    status" of every failure, and leaves the container behind.
+    """
+
+    def __init__(self, engine: Engine, stop_seconds: int, memory: str | None) -> None:
+        """Nothing is connected yet."""
+        super().__init__()
+        self._engine, self._stop_seconds, self._memory = engine, stop_seconds, memory
+
+    def stream(
+        self,
+        context: dg.AssetExecutionContext,
+        *,
+        image: str,
+        command: Sequence[str],
+        extras: Mapping[str, Any],
+        environment: Mapping[str, str],
+        options: Mapping[str, Any],
+    ) -> Iterator[Any]:
+        """Run a container to its end.
+
+        Args:
+            context: Where log messages of the step go.
+            image: Image, which must be there: nothing is pulled.
+            command: Arguments of the image's entry point.
+            extras: Of the Pipes context.
+            environment: Variables of the process.
+            options: What else the container is made with (``docker.models.containers.ContainerCollection.create``).
+
+        Yields:
+            The payloads of the custom messages, as they come.
+
+        Raises:
+            EngineError: The engine refused, or went away.
+            ContainerFailedError: The container ended with another exit code than 0 (after all payloads).
+        """
+        reader = _Lines()
+        with ExitStack() as stack:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of Dagster's own calls
+                session = stack.enter_context(
+                    dg.open_pipes_session(context, self.context_injector, reader, extras=dict(extras))
+                )
+            with self._engine.errors("make a container"):
+                made = self._engine.client.containers.create(
+                    image,
+                    list(command),
+                    environment={**session.get_bootstrap_env_vars(), **environment},
+                    # Not detached: the container's input closes when this process is gone.
+                    detach=False,
+                    stdin_open=True,
+                    auto_remove=True,
+                    **options,
+                )
+            container = StepContainer(self._engine, made, self._stop_seconds)
+            try:
+                container.start()
+                for line in container.lines():
+                    if (payload := reader.read(line)) is not None:
+                        yield payload
+                code = container.exit_code()
+                if code:
+                    raise ContainerFailedError(container.how_it_ended(code, self._memory))
+            finally:
+                container.remove()
+
+
+class ContainerFailedError(Exception):
+    """The container ended with another exit code than 0; the message says how."""
+
+
+def _message(line: str) -> dict[str, Any] | None:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    is_message = isinstance(message, dict) and PIPES_PROTOCOL_VERSION_FIELD in message
+    return message if is_message else None

@@ -1,0 +1,165 @@
+"""One container of one step: made, listened to, and gone in the end, whatever happens."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.backends.docker.engine import Engine, EngineError
+
+if TYPE_CHECKING:
+    import socket
+
+    from docker.models.containers import Container
+    from requests import Response
+
+_LAST_LINES = 20
+_LINE_SHOWN = 500
+_KILLED = 128 + 9
+_SECONDS_TO_VANISH = 30
+
+
+class StepContainer:
+    """A container that was created and not yet started.
+
+    It is removed by the engine as soon as it ends, and it ends when nobody holds its standard input any more; so
+    nothing is left even if this process is killed.
+    """
+
+    def __init__(self, engine: Engine, container: Container, stop_seconds: int) -> None:
+        """Attach to it before it starts, so that no output is lost."""
+        self._engine, self._api, self._id = engine, engine.client.api, str(container.id)
+        self._stop_seconds = stop_seconds
+        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._began = 0.0
+        self._reader: socket.SocketIO | None = None
+        self._socket: socket.socket | None = None
+        self._removal: Response | None = None
+        self._is_gone = False
+
+    def start(self) -> None:
+        """Start it.
+
+        Raises:
+            EngineError: The engine refused.
+        """
+        with self._engine.errors("start a container"):
+            attached = self._api.attach_socket(self._id, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            self._socket = attached._sock  # noqa: SLF001  # a SocketIO cannot be written to
+            self._socket.settimeout(None)
+            self._reader = attached
+            # Asked before the start: afterwards the container may be gone already.
+            url = f"{self._api.base_url}/v{self._api.api_version}/containers/{self._id}/wait"
+            self._removal = self._api.post(url, params={"condition": "removed"}, stream=True, timeout=None)
+            self._began = time.time()
+            self._api.start(self._id)
+
+    def lines(self) -> Iterator[str]:
+        """Lines of standard output as they come, to the container's end; standard error is passed on to ours.
+
+        The engine's stream comes in frames that end anywhere; lines are whole, however long.
+        """
+        from docker.utils.socket import STDERR, STDOUT, frames_iter
+
+        pending = {STDOUT: _Lines(), STDERR: _Lines()}
+        try:
+            for stream, data in frames_iter(self._reader, tty=False):
+                lines = pending[stream].ended(data)
+                if stream == STDOUT:
+                    yield from lines
+                else:
+                    self._pass_on(lines)
+        except OSError as error:
+            raise EngineError(
+                f"The connection to the Docker engine at {self._engine.address} broke while the step was at work:"
+                f" {error}. What was published stays; run it again when the engine is back."
+            ) from error
+        yield from pending[STDOUT].rest()
+        self._pass_on(pending[STDERR].rest())
+
+    def exit_code(self) -> int:
+        """Wait until the container is gone; gives the exit code of its process.
+
+        Raises:
+            EngineError: The engine went away, or could not remove it.
+        """
+        assert self._removal is not None  # noqa: S101  # it was started
+        with self._engine.errors("tell how the container ended"):
+            answer = self._removal.json()
+            if "StatusCode" not in answer:
+                raise OSError(f"it answers {answer!r}")
+        self._is_gone = True
+        return int(answer["StatusCode"])
+
+    def how_it_ended(self, code: int, memory: str | None) -> str:
+        """Exit code, the reason where it is known, and the last lines of output: for an error message."""
+        reason = f"exit code {code}"
+        if code == _KILLED:
+            limit = f" (limit {memory}, MLOPS_DOCKER_MEMORY)" if memory else ""
+            reason += f", killed: out of memory{limit}" if self._was_out_of_memory() else ", killed from outside"
+        lines = "\n".join(self._last_lines)
+        return f"{reason}. Its last lines:\n{lines}" if lines else f"{reason}, without a word"
+
+    def remove(self) -> None:
+        """Stop it if it runs, and see it gone. Safe at any time, also if the engine has removed it already."""
+        import docker.errors
+        import requests
+
+        for held in (self._socket, self._reader, self._removal):
+            if held is not None:
+                with suppress(OSError):
+                    held.close()
+        if self._is_gone:
+            return
+        with suppress(docker.errors.APIError, requests.RequestException):
+            if self._began:
+                self._api.stop(self._id, timeout=self._stop_seconds)
+        deadline = time.monotonic() + _SECONDS_TO_VANISH
+        while time.monotonic() < deadline:
+            try:
+                self._api.remove_container(self._id, force=True)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError:  # it is being removed
+                time.sleep(0.02)
+            except requests.RequestException:
+                return  # the engine is gone; the sweep removes what it still has when it is back
+
+    def _pass_on(self, lines: Sequence[str]) -> None:
+        """To where Dagster keeps what a step prints, and not line by line into its database."""
+        if lines:
+            sys.stderr.write("\n".join((*lines, "")))
+            self._last_lines.extend(line[:_LINE_SHOWN] for line in lines[-_LAST_LINES:] if line.strip())
+
+    def _was_out_of_memory(self) -> bool:
+        with self._engine.errors("tell why the container was killed"):
+            events: Any = self._engine.client.events(
+                since=int(self._began), until=int(time.time()) + 1, filters={"container": self._id, "event": "oom"}
+            )
+            return any(True for _ in events)
+
+
+class _Lines:
+    """Whole lines from pieces that end anywhere."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def ended(self, piece: bytes) -> list[str]:
+        """The lines that end in this piece, without their ends."""
+        first, *more = piece.split(b"\n")
+        self._pieces.append(first)
+        if not more:
+            return []
+        lines = [b"".join(self._pieces), *more[:-1]]
+        self._pieces = [more[-1]]
+        return [line.decode(errors="replace") for line in lines]
+
+    def rest(self) -> list[str]:
+        """What has no end."""
+        rest = b"".join(self._pieces).decode(errors="replace")
+        return [rest] if rest else []
