@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 
+IMAGES := data train predict
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test test-quick lint format types check lock bench clean
 
@@ -50,6 +52,11 @@ check: lint types test ## What CI runs
 lock: install ## Resolve requirements.lock anew from pyproject.toml, for every supported Python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 		--group pyproject.toml:dev pyproject.toml --output-file requirements.lock $(ARGS)
+	@set -e; for image in $(IMAGES); do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--constraints requirements.lock \
+			--group pyproject.toml:image-$$image --output-file docker/$$image.lock; \
+	done
 
 bench: install ## The figures in the README
 	$(BIN)/python -m benchmarks.run
