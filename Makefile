@@ -5,8 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 
+DOCKER ?= docker
+# A registry of your own: `make images IMAGE_PREFIX=registry.example.com/team`.
+IMAGE_PREFIX ?= mlops-assets
+IMAGES := data train predict
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' mlops_assets/__init__.py)
+# Files that git does not know are copied into the images, too.
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
+FROM_ENVIRONMENT := HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy \
+	PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PYTHON_IMAGE
+comma := ,
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-quick lint format types check lock bench clean
+.PHONY: help install demo dev test test-quick lint format types check lock images bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +61,21 @@ check: lint types test ## What CI runs
 lock: install ## Resolve requirements.lock anew from pyproject.toml, for every supported Python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 		--group pyproject.toml:dev pyproject.toml --output-file requirements.lock $(ARGS)
+	@set -e; for image in $(IMAGES); do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--constraints requirements.lock \
+			--group pyproject.toml:image-$$image --output-file docker/$$image.lock; \
+	done
+
+# The network is the caller's: proxies and an index from the environment, a pip.conf as a secret (see docker/Dockerfile).
+images: install ## Build the images of the steps
+	@set -e; code=$$($(BIN)/python -m mlops_assets.fingerprint); for image in $(IMAGES); do \
+		DOCKER_BUILDKIT=1 $(DOCKER) build --file docker/Dockerfile --target $$image --tag $(IMAGE_PREFIX)/$$image:$(VERSION) \
+			$(foreach name,$(FROM_ENVIRONMENT),$(if $($(name)),--build-arg $(name))) \
+			$(if $(PIP_CONF),--secret id=pipconf$(comma)src=$(PIP_CONF)) \
+			--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+			--build-arg CODE=$$code $(ARGS) .; \
+	done
 
 bench: install ## The figures in the README
 	$(BIN)/python -m benchmarks.run
