@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 with warnings.catch_warnings():
@@ -18,6 +19,9 @@ with warnings.catch_warnings():
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 from mlops_assets.assembly import build_tracking
+from mlops_assets.backends.docker.engine import Engine
+from mlops_assets.backends.docker.images import check_image, default_images
+from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.settings import Settings
 
 
@@ -50,3 +54,36 @@ def make_settings(tmp_path: Path, tracking_template: Path) -> Callable[..., Sett
         return Settings(_env_file=None, **values)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def docker_client():
+    """A Docker engine with the images of the steps. Where there is none, tests are skipped; in CI never."""
+    engine = Engine()
+    try:
+        for image in set(default_images("classification").values()):
+            check_image(engine, image)
+    except MlopsAssetsError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return engine.client
+
+
+@pytest.fixture
+def in_a_run():
+    """Do something with Dagster's context, in a run of its own."""
+
+    def run(work):
+        answers = []
+
+        @dg.asset
+        def probe(context):  # Dagster reads annotations as objects
+            answers.append(work(context))
+            return dg.MaterializeResult()
+
+        with dg.DagsterInstance.ephemeral() as instance:
+            dg.materialize([probe], instance=instance)
+        return answers[0]
+
+    return run

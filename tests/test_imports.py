@@ -19,7 +19,7 @@ ALLOWED = {
     "backends": {"steps", "store", "tracking", "dagster"},
     "pipeline": {"backends", "steps", "store", "tracking", "dagster"},
 }
-ENTRY_POINTS = {"cli", "definitions", "assembly", "settings", "__init__"}
+ENTRY_POINTS = {"cli", "definitions", "assembly", "settings", "fingerprint", "__init__"}
 GUARDED = {"dagster", "mlflow", "cli", "definitions", "assembly", "settings", *ALLOWED}
 
 

@@ -18,7 +18,7 @@ def test_every_setting_is_listed_with_its_default_and_no_other():
     defaults = Settings(_env_file=None)
     for name in Settings.model_fields:
         value = getattr(defaults, name)
-        shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        shown = ",".join(value) if isinstance(value, (tuple, dict)) else "" if value is None else str(value)
         assert rows[variable(name)].strip() == shown, name
 
 

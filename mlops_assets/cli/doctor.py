@@ -22,7 +22,17 @@ from mlops_assets.settings import HOST_DATA_DIR_VARIABLE, TRACKING_VARIABLE, Set
 from mlops_assets.tracking.config import without_credentials
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
-_PACKAGES = ("dagster", "dagster-webserver", "dagster-mlflow", "mlflow", "scikit-learn", "skops", "pandas", "pyarrow")
+_PACKAGES = (
+    "dagster",
+    "dagster-webserver",
+    "dagster-docker",
+    "dagster-mlflow",
+    "mlflow",
+    "scikit-learn",
+    "skops",
+    "pandas",
+    "pyarrow",
+)
 _MIN_FREE_GIB = 1.0
 
 

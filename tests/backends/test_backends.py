@@ -22,17 +22,21 @@ STEPS = ("raw_data", "processed", "split", "model", "metrics", "production_model
 RUN = RunInfo(dagster_run_id="a run")
 
 
-def run_all(settings) -> dict[str, object]:
+def run_all(settings, in_a_run) -> dict[str, object]:
     """Everything that a backend answers, without what differs between two stores of MLflow."""
     answers: dict[str, object] = {}
-    with closing(build_backend(settings)) as backend:
-        backend.prepare(STEPS, DAYS)
-        for asset in STEPS:
-            if asset == "production_model":
-                answers[asset] = dict(backend.promote(RUN))
-                continue
-            results = sorted(backend.materialize(asset, DAYS, RUN), key=lambda result: result.partition)
-            answers[asset] = [(result.partition, dict(result.metadata), result.error) for result in results]
+
+    def ask(context):
+        with closing(build_backend(settings)) as backend:
+            backend.prepare(STEPS, DAYS)
+            for asset in STEPS:
+                if asset == "production_model":
+                    answers[asset] = dict(backend.promote(RUN, context))
+                    continue
+                results = sorted(backend.materialize(asset, DAYS, RUN, context), key=lambda result: result.partition)
+                answers[asset] = [(result.partition, dict(result.metadata), result.error) for result in results]
+
+    in_a_run(ask)
     return answers
 
 
@@ -54,35 +58,53 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*.csv")}
 
 
+BACKENDS = [
+    pytest.param({"workers": 2}, id="workers"),
+    pytest.param({"backend": "docker", "workers": None}, id="docker", marks=[pytest.mark.docker, pytest.mark.slow]),
+]
+
+
+@pytest.fixture(params=BACKENDS)
+def other(request):
+    """What the settings of another backend than the one in process have."""
+    if request.param.get("backend") == "docker":
+        request.getfixturevalue("docker_client")
+    return request.param
+
+
 @pytest.fixture
-def two_settings(make_settings, tmp_path):
-    """The same settings over two data roots and two MLflow stores: in process, and in two workers."""
+def two_settings(make_settings, tmp_path, other):
+    """The same settings over two data roots and two MLflow stores: in process, and of another backend."""
     inprocess = make_settings()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mlflow").mkdir()
     (tmp_path / "other" / "mlflow" / "mlflow.db").write_bytes((inprocess.home / "mlflow" / "mlflow.db").read_bytes())
-    return inprocess, make_settings(home=tmp_path / "other", data_dir=tmp_path / "other" / "data", workers=2)
+    return inprocess, make_settings(home=tmp_path / "other", data_dir=tmp_path / "other" / "data", **other)
 
 
-def test_workers_do_the_same_as_one_process(two_settings):
-    # given / when both backends make the same days
+def test_all_backends_do_the_same(two_settings, in_a_run):
+    # given / when two backends make the same days
     one, other = two_settings
-    expected, answers = run_all(one), run_all(other)
+    expected, answers = run_all(one, in_a_run), run_all(other, in_a_run)
     # then files and metadata are the same, models are registered in the order of their days
     assert comparable(answers, str(other.data_dir)) == comparable(expected, str(one.data_dir))
     assert files(other.data_dir) == files(one.data_dir)
     assert [version.ds for version in build_tracking(other).registry.versions()] == DAYS
 
 
-def test_a_bad_day_and_a_missing_server_look_the_same(make_settings, monkeypatch):
+def test_a_bad_day_and_a_missing_server_look_the_same(make_settings, monkeypatch, other, in_a_run):
     # given a data root without any day
-    settings = [make_settings(workers=workers) for workers in (0, 1)]
+    settings = [make_settings(), make_settings(**other)]
+
+    def process(context):
+        (result,) = backend.materialize("processed", DAYS[:1], RUN, context)
+        return result.error
+
     # when a day is processed that never arrived
     errors = []
     for one in settings:
         with closing(build_backend(one)) as backend:
-            (result,) = backend.materialize("processed", DAYS[:1], RUN)
-            errors.append(result.error)
+            errors.append(in_a_run(process))
     # then both say the same
     assert errors[0] == errors[1]
     assert "mlops-assets materialize raw_data" in errors[0]
@@ -91,7 +113,7 @@ def test_a_bad_day_and_a_missing_server_look_the_same(make_settings, monkeypatch
     messages = []
     for one in settings:
         with closing(build_backend(one)) as backend, pytest.raises(MlopsAssetsError) as raised:
-            backend.promote(RUN)
+            in_a_run(lambda context: backend.promote(RUN, context))  # called at once
         messages.append((type(raised.value), str(raised.value)))
     assert messages[0] == messages[1]
 

@@ -1,38 +1,21 @@
-"""Real parts: a Docker engine with the images of the steps. Where there is none, tests are skipped; in CI never."""
+"""Real parts: a Docker engine with the images of the steps. The session's engine is a fixture of ../conftest.py."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 
-import dagster as dg
 import docker
 import pytest
 
-from mlops_assets.backends.docker.engine import Engine
-from mlops_assets.backends.docker.images import check_image, default_images
-from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.backends.docker.images import default_images
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if "integration" in str(item.path):
             item.add_marker(pytest.mark.docker)
-
-
-@pytest.fixture(scope="session")
-def docker_client():
-    """The engine's client; the images are there and not stale."""
-    engine = Engine()
-    try:
-        for image in set(default_images("classification").values()):
-            check_image(engine, image)
-    except MlopsAssetsError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    return engine.client
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
@@ -60,25 +43,6 @@ def image_of(docker_client):
     yield build
     for image in built:
         docker_client.images.remove(image, force=True)
-
-
-@pytest.fixture
-def in_a_run():
-    """Do something with Dagster's context, in a run of its own."""
-
-    def run(work):
-        answers = []
-
-        @dg.asset
-        def probe(context):  # Dagster reads annotations as objects
-            answers.append(work(context))
-            return dg.MaterializeResult()
-
-        with dg.DagsterInstance.ephemeral() as instance:
-            dg.materialize([probe], instance=instance)
-        return answers[0]
-
-    return run
 
 
 @pytest.fixture

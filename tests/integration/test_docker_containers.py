@@ -196,7 +196,6 @@ def command(settings, tmp_path, *arguments):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_when_dagster_is_told_to_end_or_killed(docker_settings, image_of, ours, tmp_path, number):
     # given a command whose container is at work

@@ -114,11 +114,13 @@ def test_a_broken_day_does_not_lose_the_others(tmp_path, make_settings, instance
 class BreaksAfterFirstDay:
     """A backend whose server goes away after one day: the edge of the network."""
 
-    def materialize(self, asset, partitions, run):
+    runs_elsewhere = False
+
+    def materialize(self, asset, partitions, run, context):
         yield PartitionResult(partitions[0], {"rows": 1})
         raise MlopsAssetsError("the server is gone; start it and run this again")
 
-    def promote(self, run):
+    def promote(self, run, context):
         raise MlopsAssetsError("the server is gone; start it and run this again")
 
 

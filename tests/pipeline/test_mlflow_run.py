@@ -69,8 +69,8 @@ def test_a_failed_run_fails_its_mlflow_run(make_settings, instance, tmp_path):
 def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_sensors(make_settings, instance):
     # given an MLflow run that a killed process left open
     settings = make_settings()
-    tracking = build_tracking(settings)
-    resources = build_resources(build_backend(settings), tracking)
+    tracking, backend = build_tracking(settings), build_backend(settings)
+    resources = build_resources(backend, tracking)
     client = MlflowClient(settings.mlflow_uri)
 
     def failed_dagster_run():
@@ -95,7 +95,7 @@ def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_sensors(m
     failed = failed_dagster_run()
     second = leave_open(failed)
     event = instance.get_records_for_run(failed, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
-    sensor = next(one for one in build_sensors(tracking) if one.name.endswith("failure"))
+    sensor = next(one for one in build_sensors(tracking, backend) if one.name.endswith("failure"))
     context = dg.build_run_status_sensor_context(
         "test", event.event_log_entry.dagster_event, instance, instance.get_run_by_id(failed)
     )
