@@ -59,12 +59,14 @@ class Comparison:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
-def ratios(product: Sequence[Usage], plain: Sequence[Usage], target: float, what: str = "product") -> list[Goal]:
-    """Product over plain, pair by pair: wall time is judged, processor time is less noisy on a busy machine."""
-    pairs = list(zip(product, plain, strict=True))
+def ratios(
+    product: Sequence[Usage], floor: Sequence[Usage], target: float, what: str = "product / plain"
+) -> list[Goal]:
+    """Product over floor, pair by pair: wall time is judged, processor time is less noisy on a busy machine."""
+    pairs = list(zip(product, floor, strict=True))
     return [
-        Goal(f"{what} / plain, wall", [one.wall / other.wall for one, other in pairs], target),
-        Goal(f"{what} / plain, cpu", [one.cpu / other.cpu for one, other in pairs], None),
+        Goal(f"{what}, wall", [one.wall / other.wall for one, other in pairs], target),
+        Goal(f"{what}, cpu", [one.cpu / other.cpu for one, other in pairs], None),
     ]
 
 

@@ -35,6 +35,7 @@ from benchmarks.measure import (
     measure,
 )
 from benchmarks.report import Comparison, Goal, as_json, ratios, show
+from mlops_assets import __version__
 
 START = dt.date(2026, 1, 1)
 GIGABYTE = 2**30
@@ -100,8 +101,53 @@ def one_day_cold(options: Options) -> Comparison:
         },
     )
     first, following, plain = runs.values()
-    goals = [*ratios(first, plain, 2.0, "first day"), *ratios(following, plain, 2.0, "later day")]
+    goals = [*ratios(first, plain, 2.0, "first day / plain"), *ratios(following, plain, 2.0, "later day / plain")]
     return Comparison("one_day_cold", runs, goals)
+
+
+def docker_one_day(options: Options) -> Comparison:
+    """One day of 10,000 rows in containers, through Dagster and by a shell script: the first ever, and one more."""
+
+    def bare(folder: Path, number: int) -> Usage:
+        write_days(folder / "data", _day(number), 1, 10_000)
+        script = str(ROOT / "benchmarks" / "bare_docker.sh")
+        usage = measure([script, str(folder), str(_day(number)), __version__], folder, options.environment())
+        _check(folder / "data", _day(number))
+        return usage
+
+    def later(folder: Path, run: Callable[[Path, int], Usage]) -> Usage:
+        run(folder, 0)
+        return run(folder, 1)
+
+    def ours(folder: Path, number: int) -> Usage:
+        return _product(options, 10_000, _day(number), _day(number), delivered=True, backend="docker")(folder)
+
+    runs = _in_turn(
+        options,
+        {
+            "product, first day": lambda folder: ours(folder, 0),
+            "bare docker, first day": lambda folder: bare(folder, 0),
+            "product, a later day": lambda folder: later(folder, ours),
+            "bare docker, a later day": lambda folder: later(folder, bare),
+        },
+    )
+    first, bare_first, following, bare_following = runs.values()
+    goals = [
+        *ratios(first, bare_first, 1.5, "first day / bare docker"),
+        *ratios(following, bare_following, 1.5, "later day / bare docker"),
+    ]
+    return Comparison("docker_one_day", runs, [goal for goal in goals if goal.target])
+
+
+def docker_thirty_days(options: Options) -> Comparison:
+    """30 days of 10,000 rows in containers, against one day."""
+
+    def ours(last: dt.date) -> Run:
+        return _product(options, 10_000, START, last, delivered=True, backend="docker")
+
+    runs = _in_turn(options, {"30 days": ours(_day(29)), "one day": ours(START)})
+    goals = ratios(runs["30 days"], runs["one day"], 2.0, "30 days / one day")
+    return Comparison("docker_thirty_days", runs, [goal for goal in goals if goal.target])
 
 
 def import_definitions(options: Options) -> Comparison:
@@ -161,6 +207,8 @@ COMPARISONS = {
         million_rows,
         million_rows_mixed,
         one_day_cold,
+        docker_one_day,
+        docker_thirty_days,
         import_definitions,
         score_1gb,
     )
@@ -216,9 +264,18 @@ def _in_turn(options: Options, runs: Mapping[str, Run]) -> dict[str, list[Usage]
     return counted
 
 
-def _product(options: Options, rows: int, first: dt.date, last: dt.date, *, delivered: bool = False) -> Run:
+def _product(
+    options: Options,
+    rows: int,
+    first: dt.date,
+    last: dt.date,
+    *,
+    delivered: bool = False,
+    backend: str = "inprocess",
+) -> Run:
     """All seven assets, by the command line."""
-    env = options.environment(rows_per_day=rows, source="files" if delivered else "classification")
+    source = "files" if delivered else "classification"
+    env = options.environment(rows_per_day=rows, source=source, backend=backend)
     days = ["--partition", str(first)] if first == last else ["--from", str(first), "--to", str(last)]
 
     def run(folder: Path) -> Usage:
