@@ -109,17 +109,15 @@ class StepContainer:
         import docker.errors
         import requests
 
+        with suppress(docker.errors.APIError, requests.RequestException):
+            if self._began and not self._is_gone:
+                self._api.stop(self._id, timeout=self._stop_seconds)
         for held in (self._socket, self._reader, self._removal):
             if held is not None:
                 with suppress(OSError):
                     held.close()
-        if self._is_gone:
-            return
-        with suppress(docker.errors.APIError, requests.RequestException):
-            if self._began:
-                self._api.stop(self._id, timeout=self._stop_seconds)
         deadline = time.monotonic() + _SECONDS_TO_VANISH
-        while time.monotonic() < deadline:
+        while not self._is_gone and time.monotonic() < deadline:
             try:
                 self._api.remove_container(self._id, force=True)
             except docker.errors.NotFound:
