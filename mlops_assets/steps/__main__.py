@@ -19,6 +19,7 @@ from mlops_assets.assembly import build_store, build_tracking
 from mlops_assets.errors import MlopsAssetsError, SettingsError
 from mlops_assets.settings import Settings, load_env_file
 from mlops_assets.steps.catalog import PROMOTE, STEPS
+from mlops_assets.steps.preload import preload
 from mlops_assets.steps.runner import Runner
 
 
@@ -70,6 +71,7 @@ def _serve() -> int:
 
 def _run(step: str, partitions: Sequence[str]) -> int:
     settings = Settings()
+    preload(["production_model" if step == PROMOTE else STEPS[step].asset])
     store, tracking = build_store(settings), build_tracking(settings)
     if step == PROMOTE:
         from mlops_assets.steps.promotion import promote

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from mlops_assets.imports import importing
 from mlops_assets.tracking.errors import TrackingError
 from mlops_assets.tracking.ping import ping
 
@@ -50,15 +51,17 @@ class Connection:
     def _open(self) -> MlflowClient:
         ping(self.config)
         set_process_switches()
-        from mlflow import MlflowClient
+        with importing("mlflow"):
+            from mlflow import MlflowClient
 
-        with self.errors("open the store"), _quiet(), store_lock(self.config):
-            path = sqlite_path(self.config)
-            if path is not None and not path.exists():
-                _create_database(path)
-            client = MlflowClient(self.config.uri, self.config.uri)
-            client.search_registered_models(max_results=1)  # the registry's half of the store is opened lazily
-            return client
+            # This is half of the import: SQLAlchemy, Alembic and MLflow's tables.
+            with self.errors("open the store"), _quiet(), store_lock(self.config):
+                path = sqlite_path(self.config)
+                if path is not None and not path.exists():
+                    _create_database(path)
+                client = MlflowClient(self.config.uri, self.config.uri)
+                client.search_registered_models(max_results=1)  # the registry's half of the store is opened lazily
+                return client
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -126,11 +126,12 @@ class Registry(Versions):
             )
 
     def _read(self) -> RegisteredModel | None:
+        client = self._connection.client  # before the import: connecting sets MLflow's switches, which are read there
         from mlflow.exceptions import MlflowException
 
         with self._connection.errors("read the registered model"):
             try:
-                return self._connection.client.get_registered_model(self._name)
+                return client.get_registered_model(self._name)
             except MlflowException as error:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return None

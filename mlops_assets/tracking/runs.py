@@ -53,26 +53,29 @@ class Runs:
 
     def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
         """Log parameters; values become text, cut at MLflow's 6000 characters."""
+        client = self._connection.client  # see `Registry._read`: connect, then import
         from mlflow.entities import Param
 
         with self._connection.errors("log parameters"):
-            self._connection.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+            client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
         """Log metrics of a run, and of its logged model if one is given."""
+        client = self._connection.client  # see `Registry._read`: connect, then import
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         entities = [Metric(key, float(value), now, 0, model_id=model_id) for key, value in metrics.items()]
         with self._connection.errors("log metrics"):
-            self._connection.client.log_batch(run_id, metrics=entities)
+            client.log_batch(run_id, metrics=entities)
 
     def log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run."""
+        client = self._connection.client  # see `Registry._read`: connect, then import
         from mlflow.entities import RunTag
 
         with self._connection.errors("log tags"):
-            self._connection.client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+            client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
 
     def log_dict(self, run_id: str, content: Mapping[str, object], file: str) -> None:
         """Log a mapping as an artifact; ``file`` ends in ``.json`` or ``.yaml``."""

@@ -212,6 +212,27 @@ def test_telemetry_is_off_by_default(monkeypatch):
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("first_call", ["registry.production()", "log_metrics(run_id, {'auc': 1.0})"])
+def test_telemetry_is_off_whatever_is_called_first(first_call, tracking, tmp_path, monkeypatch):
+    # given a process that has not imported MLflow, which reads its switches only then
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    monkeypatch.delenv("DO_NOT_TRACK", raising=False)
+    with tracking.model_run("train", tags={}) as run_id:
+        pass
+    program = f"""
+import gc
+from mlops_assets.tracking import Tracking, TrackingConfig
+tracking, run_id = Tracking(TrackingConfig({tracking.config.uri!r}, "e", "m")), {run_id!r}
+tracking.{first_call}
+from mlflow.telemetry import get_telemetry_client
+assert get_telemetry_client() is None
+assert gc.isenabled() and gc.get_freeze_count()
+"""
+    # when, then
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
 def test_importing_and_configuring_loads_nothing_heavy(tmp_path):
     code = (
         "import pkgutil, sys, importlib, mlops_assets.tracking as package\n"
