@@ -232,7 +232,9 @@ class Runner:
         contents: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Log what belongs on the tracking server; what it answers becomes metadata."""
-        from mlops_assets.steps import recording
+        if step.asset not in {"model", "metrics"} and not step.uses_production_model:
+            return {}
+        from mlops_assets.steps import recording  # imports pandas
 
         if step.asset == "model":
             return recording.record_model(
@@ -241,9 +243,7 @@ class Runner:
         if step.asset == "metrics":
             model = self.store.require("model", ds).metadata
             return recording.record_metrics(self.tracking, model, outcome)
-        if step.uses_production_model:
-            return recording.model_metadata(self.tracking, self._production_model()[0])
-        return {}
+        return recording.model_metadata(self.tracking, self._production_model()[0])
 
     def _production_model(self) -> tuple[Any, Any]:
         """The version to predict with and its pipeline, loaded once."""
