@@ -58,15 +58,16 @@ def build_backend(settings: Settings) -> Backend:
     )
 
 
-def build_local_backend(settings: Settings) -> Backend:
+def build_local_backend(settings: Settings, tracking: Tracking | None = None) -> Backend:
     """Steps on this machine, or in this container."""
+    tracking = tracking or build_tracking(settings)
     workers = (os.cpu_count() or 1) if settings.workers is None else settings.workers
     if not workers:
-        return InProcessBackend(build_store(settings), build_tracking(settings), settings.parameters())
+        return InProcessBackend(build_store(settings), tracking, settings.parameters())
     from mlops_assets.backends.workers import WorkersBackend
 
     data_dir = str(settings.data_dir.absolute())
-    return WorkersBackend(data_dir, build_tracking(settings), settings.parameters(), min(workers, MAX_WORKERS))
+    return WorkersBackend(data_dir, tracking, settings.parameters(), min(workers, MAX_WORKERS))
 
 
 def docker_config(settings: Settings) -> DockerConfig:

@@ -20,8 +20,14 @@ class Backend(Protocol):
 
     runs_elsewhere: bool
 
-    def prepare(self, assets: Sequence[str], partitions: Sequence[str]) -> None:
-        """Get ready for what will be asked for; may go on in the background. Never necessary, only faster."""
+    def prepare(self, assets: Sequence[str], partitions: Sequence[str], run_id: str = "") -> None:
+        """Get ready for what will be asked for; may go on in the background. Never necessary, only faster.
+
+        Args:
+            assets: What a run will make.
+            partitions: For which days.
+            run_id: The Dagster run's, if it is known.
+        """
 
     def materialize(
         self, asset: str, partitions: Sequence[str], run: RunInfo, context: AssetExecutionContext | None = None

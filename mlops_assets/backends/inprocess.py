@@ -34,7 +34,7 @@ class InProcessBackend:
         self._store, self._tracking, self._params = store, tracking, params
         self._before_recording = before_recording
 
-    def prepare(self, assets: Sequence[str], partitions: Sequence[str]) -> None:  # noqa: ARG002  # part of the interface
+    def prepare(self, assets: Sequence[str], partitions: Sequence[str], run_id: str = "") -> None:  # noqa: ARG002  # part of the interface
         """See :meth:`mlops_assets.backends.base.Backend.prepare`."""
         preload(assets)
 

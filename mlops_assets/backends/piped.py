@@ -1,25 +1,30 @@
 """The step's side of Dagster Pipes: what ``python -m mlops_assets.steps --pipes`` does in its container.
 
+Standard input carries one line, the bootstrap parameters of Pipes as JSON, which come when it is the step's turn:
+until then the process imports what the step will need. Then the input stays open as long as the process that started
+the container lives, and its end is the order to stop. So a container never outlives a Dagster that was killed.
+
 Standard output carries the messages and nothing else: what libraries print goes to standard error, so that no line of
-theirs can tear a message. Standard input carries nothing: it stays open as long as the process that started the
-container lives, and its end is the order to stop. So a container never outlives a Dagster that was killed.
+theirs can tear a message.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dagster_pipes import PipesContext, open_dagster_pipes
+from dagster_pipes import PipesContext, PipesMappingParamsLoader, open_dagster_pipes
 
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.steps.runner import RunInfo
@@ -27,22 +32,33 @@ from mlops_assets.steps.runner import RunInfo
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
 
-ASSET, PARTITIONS, PARENT_RUN, LIFELINE = "asset", "partitions", "parent_run_id", "lifeline"
-"""Extras of the Pipes context: what to make, for which days, under which MLflow run, whether to stop with the input."""
+ASSET, PARTITIONS, PARENT_RUN = "asset", "partitions", "parent_run_id"
+"""Extras of the Pipes context: what to make, for which days, under which MLflow run."""
 RESULT, PROMOTION, FAILURE = "result", "promotion", "failure"
 """Keys of the custom messages: a day's result; the gate's decision; an error that concerns all days."""
 
 _SECONDS_TO_END = 10
 
 
-def serve(backend: Backend) -> int:
-    """Do what the Pipes context asks for; returns the exit code: 0 done (days may have failed), 1 an error."""
+def serve(backend: Backend, get_ready: Callable[[], None]) -> int:
+    """Do what the Pipes context asks for when it comes.
+
+    Args:
+        backend: Of this process.
+        get_ready: Imports and opens what will be needed; an error of it comes again when it matters.
+
+    Returns:
+        Exit code: 0 done (days may have failed) or nothing was asked for, 1 an error.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
-    with _messages(), open_dagster_pipes() as pipes:
+    orders = _Orders()
+    with suppress(Exception):
+        get_ready()
+    if (parameters := orders.wait()) is None:
+        return 0
+    with _messages(), open_dagster_pipes(params_loader=PipesMappingParamsLoader(parameters)) as pipes:
         sys.stdout = sys.stderr
         logging.getLogger().addHandler(_warnings_of(pipes))
-        if pipes.extras.get(LIFELINE):
-            threading.Thread(target=_end_with_input, daemon=True).start()
         try:
             _answer(pipes, backend)
         except MlopsAssetsError as error:
@@ -97,10 +113,25 @@ def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _end_with_input() -> None:
-    while os.read(0, 1 << 16):
-        pass
-    print("The process that started this container is gone: stopping.", file=sys.stderr, flush=True)  # noqa: T201
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_SECONDS_TO_END)
-    os._exit(128 + signal.SIGTERM)
+class _Orders:
+    """Standard input, watched from the start: its one line, and its end."""
+
+    def __init__(self) -> None:
+        self._line: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def wait(self) -> dict[str, str] | None:
+        """The bootstrap parameters of Pipes; None if the input ended before they came."""
+        line = self._line.get()
+        return json.loads(line) if line else None
+
+    def _watch(self) -> None:
+        with open(0, "rb", closefd=False) as orders:  # a descriptor
+            line = orders.readline()
+            self._line.put(line)
+            orders.read()
+        if line:
+            print("The process that started this container is gone: stopping.", file=sys.stderr, flush=True)  # noqa: T201
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_SECONDS_TO_END)
+        os._exit(128 + signal.SIGTERM)

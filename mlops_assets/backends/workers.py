@@ -100,7 +100,7 @@ class WorkersBackend:
         self._data_dir, self._tracking, self._params, self._count = data_dir, tracking, params, count
         self._workers: list[_Worker] = []
 
-    def prepare(self, assets: Sequence[str], partitions: Sequence[str]) -> None:
+    def prepare(self, assets: Sequence[str], partitions: Sequence[str], run_id: str = "") -> None:  # noqa: ARG002  # part of the interface
         """Start the processes; they import what these assets need while the caller goes on."""
         self._grow(len(partitions), assets)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -27,7 +28,8 @@ def run_materialize(
     chosen = [name for name in ASSETS if name in assets] or list(ASSETS)
     days = _days(settings, partition, first, last, needed=chosen != [UNPARTITIONED])
     backend = build_backend(settings)
-    backend.prepare(chosen, days)  # before Dagster is imported
+    run_id = str(uuid.uuid4())
+    backend.prepare(chosen, days, run_id)  # before Dagster is imported
     from mlops_assets.cli.instance import open_instance
     from mlops_assets.cli.runs import run_assets
 
@@ -39,7 +41,7 @@ def run_materialize(
             if error and not as_json:
                 errors.print(f"{asset} {ds}: {error}", style="red", markup=False)
 
-        outcome = run_assets(settings, backend, instance, chosen, days, on_result)
+        outcome = run_assets(settings, backend, instance, chosen, days, on_result, run_id)
     _report(outcome, chosen, days, as_json=as_json)
 
 

@@ -66,8 +66,8 @@ class _Observed:
                 self._on_result(asset, result.partition, result.error)
                 yield result
 
-    def prepare(self, assets: Sequence[str], partitions: Sequence[str]) -> None:
-        self._backend.prepare(assets, partitions)
+    def prepare(self, assets: Sequence[str], partitions: Sequence[str], run_id: str = "") -> None:
+        self._backend.prepare(assets, partitions, run_id)
 
     def sweep(self, is_over: Callable[[str], bool]) -> list[str]:
         return self._backend.sweep(is_over)
@@ -89,6 +89,7 @@ def run_assets(
     assets: Sequence[str],
     days: Sequence[str],
     on_result: OnResult,
+    run_id: str | None = None,
 ) -> RunOutcome:
     """Materialize assets for consecutive days in one run.
 
@@ -99,6 +100,7 @@ def run_assets(
         assets: Names; only what is named is made.
         days: Consecutive partition keys, oldest first; may be empty if only the unpartitioned asset is named.
         on_result: Called after each day of each asset.
+        run_id: Of the run, if the backend was prepared for one.
     """
     for one in (signal.SIGINT, signal.SIGTERM):  # both end the run properly, also where the shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
@@ -114,6 +116,7 @@ def run_assets(
             **({_RANGE_START: days[0], _RANGE_END: days[-1]} if len(days) > 1 else {}),
         },
         raise_on_error=False,
+        run_id=run_id,
     )
     failures = {str(event.step_key): _message(event) for event in result.all_node_events if event.is_step_failure}
     if not result.success and not failures:  # a resource could not be made, say

@@ -12,6 +12,7 @@ from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.pipeline.liveness import tag_process
 from mlops_assets.pipeline.metadata import to_dagster
 from mlops_assets.pipeline.sweeping import sweep
+from mlops_assets.steps.catalog import ASSETS
 from mlops_assets.steps.runner import PartitionResult, RunInfo
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def materialize_partitions(
     """
     _begin(context, backend)
     days = context.partition_keys
+    backend.prepare(_from_here_on(context), days, context.run.run_id)
     done: list[PartitionResult] = []
     failed: list[PartitionResult] = []
     run = run_info(context, parent_run_id)
@@ -82,6 +84,12 @@ def _begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
     if backend.runs_elsewhere:  # what a killed run left at work must not work beside this one
         for line in sweep(context.instance, backend):
             context.log.warning(f"Removed what an earlier run left behind: {line}")
+
+
+def _from_here_on(context: dg.AssetExecutionContext) -> list[str]:
+    """This asset, and those of its run that come later."""
+    selected = {key.path[-1] for key in context.job_def.asset_layer.executable_asset_keys}
+    return [asset for asset in ASSETS[ASSETS.index(context.asset_key.path[-1]) :] if asset in selected]
 
 
 def _report_finished(context: dg.AssetExecutionContext, done: Sequence[PartitionResult]) -> None:

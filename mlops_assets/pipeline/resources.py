@@ -7,8 +7,9 @@ configuration is stored and shown.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -29,22 +30,38 @@ def build_resources(backend: Backend, tracking: Tracking) -> dict[str, Any]:
 def mlflow_run_resource(tracking: Tracking) -> dg.ResourceDefinition:
     """``dagster_mlflow.mlflow_tracking``: one MLflow run for a Dagster run, under which the runs of its models lie.
 
-    It adds what the library leaves open: the library is imported when the resource is used (it imports all of MLflow);
-    the run is always ended, whatever way the Dagster run ends; runs that a killed process left open are ended; MLflow's
-    global tracking URI is put back.
+    It adds what the library leaves open: the run is started when it is used (importing MLflow takes seconds, and other
+    steps need not wait for it, nor fail with it); it is always ended, whatever way the Dagster run ends; runs that a
+    killed process left open are ended; MLflow's global tracking URI is put back.
     """
 
     @dg.resource(description="The MLflow run of this Dagster run.")
     def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
-        instance = context.instance
-        assert instance is not None  # noqa: S101  # a run always has one
-        tracking.close_runs(lambda run_id: is_over(instance, run_id))
-        yield from _mlflow_run(context, tracking)
+        with ExitStack() as stack:
+            yield _StartedWhenUsed(lambda: stack.enter_context(_mlflow_run(context, tracking)))
 
     return mlflow
 
 
+class _StartedWhenUsed:
+    """Stands for the library's resource until somebody asks it for something."""
+
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._start = start
+
+    @cached_property
+    def _run(self) -> Any:
+        return self._start()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name)
+
+
+@contextmanager
 def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Any]:
+    instance = context.instance
+    assert instance is not None  # noqa: S101  # a run always has one
+    tracking.close_runs(lambda run_id: is_over(instance, run_id))
     with _quiet():
         from dagster_mlflow import mlflow_tracking
     config: dict[str, Any] = {

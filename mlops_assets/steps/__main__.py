@@ -1,7 +1,7 @@
 """Run one step without Dagster: ``python -m mlops_assets.steps STEP --partition YYYY-MM-DD …``.
 
 Settings come from the environment, as everywhere. Prints one line of JSON a day on standard output. Exit codes: 0 done,
-1 a day failed, 2 misuse. With ``--pipes`` Dagster says what to do and gets the results (Dagster Pipes).
+1 a day failed, 2 misuse. With ``--pipes N`` Dagster says for which N days, and gets the results (Dagster Pipes).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 
 from mlops_assets.assembly import build_store, build_tracking
 from mlops_assets.errors import MlopsAssetsError, SettingsError
 from mlops_assets.settings import Settings, load_env_file
-from mlops_assets.steps.catalog import PROMOTE, STEPS
+from mlops_assets.steps.catalog import PROMOTE, STEPS, UNPARTITIONED
 from mlops_assets.steps.preload import preload
 from mlops_assets.steps.runner import Runner
 
@@ -30,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--partition", action="append", default=[], type=_day, metavar="YYYY-MM-DD", help="a day; may be repeated"
     )
-    parser.add_argument("--pipes", action="store_true", help="started by Dagster Pipes, which says for which days")
+    parser.add_argument("--pipes", type=int, metavar="N", help="started by Dagster Pipes, which will say which N days")
     options = parser.parse_args(arguments)
-    if not options.partition and options.step != PROMOTE and not options.pipes:
+    if not options.partition and options.step != PROMOTE and options.pipes is None:
         parser.error("--partition is missing: for which day?")
     load_env_file()
     try:
-        return _serve() if options.pipes else _run(options.step, options.partition)
+        return _run(options.step, options.partition) if options.pipes is None else _serve(options.step, options.pipes)
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
@@ -62,16 +63,30 @@ def _user() -> str:
         return f"user {os.getuid()}"
 
 
-def _serve() -> int:
+def _serve(step: str, days: int) -> int:
     from mlops_assets.assembly import build_local_backend
     from mlops_assets.backends.piped import serve
 
-    return serve(build_local_backend(Settings()))
+    settings = Settings()
+    asset, tracking = _asset(step), build_tracking(settings)
+    backend = build_local_backend(settings, tracking)
+
+    def get_ready() -> None:
+        backend.prepare([asset], [""] * days)
+        if step == PROMOTE or STEPS[step].uses_tracking:
+            tracking.connect()
+
+    with closing(backend):
+        return serve(backend, get_ready)
+
+
+def _asset(step: str) -> str:
+    return UNPARTITIONED if step == PROMOTE else STEPS[step].asset
 
 
 def _run(step: str, partitions: Sequence[str]) -> int:
     settings = Settings()
-    preload(["production_model" if step == PROMOTE else STEPS[step].asset])
+    preload([_asset(step)])
     store, tracking = build_store(settings), build_tracking(settings)
     if step == PROMOTE:
         from mlops_assets.steps.promotion import promote

@@ -81,6 +81,11 @@ def scores(
     # One against the rest for each column: for a binary problem that is the positive class, else the mean is "macro".
     pairs = [(hits[:, k], predicted == classes[k], proba[:, k]) for k in columns]
     ranked = all(true.any() and not true.all() for true, _, _ in pairs)
+    # One call for three scores: each of f1_score, precision_score and recall_score computes all of them.
+    threshold = [
+        metrics.precision_recall_fscore_support(true, guess, average="binary", zero_division=0)
+        for true, guess, _ in pairs
+    ]
     squares = (hits[:, columns] - proba[:, columns]) ** 2
     return {
         "roc_auc": _mean(metrics.roc_auc_score(true, p) for true, _, p in pairs) if ranked else None,
@@ -88,9 +93,9 @@ def scores(
         if ranked
         else None,
         "log_loss": float(np.mean(row_losses(hits, proba))),
-        "f1": _mean(metrics.f1_score(true, guess, zero_division=0) for true, guess, _ in pairs),
-        "precision": _mean(metrics.precision_score(true, guess, zero_division=0) for true, guess, _ in pairs),
-        "recall": _mean(metrics.recall_score(true, guess, zero_division=0) for true, guess, _ in pairs),
+        "f1": _mean(f1 for _, _, f1, _ in threshold),
+        "precision": _mean(precision for precision, *_ in threshold),
+        "recall": _mean(recall for _, recall, *_ in threshold),
         "accuracy": float(np.mean(predicted == truth)),
         "brier": float(np.mean(squares.sum(axis=1))),
     }

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_assets.errors import DataError
 from mlops_assets.steps.arrival import lengths_differ, target_name
 from mlops_assets.steps.declaration import Outcome
-from mlops_assets.steps.rows import LARGEST, class_balance, duplicates_of
+from mlops_assets.steps.rows import LARGEST, class_balance, duplicates_of, mask_array, numbers_in, valid_in
 from mlops_assets.store.layout import DATA, TARGET, TRAIN_DATA
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def process(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
         else (_join_by_position(table, target, label, params, ds), 0)
     )
     labelled = joined.filter(joined[params.target_column].is_valid())
-    distinct = labelled.filter(pa.array(~duplicates_of(labelled)))
+    distinct = labelled.filter(mask_array(~duplicates_of(labelled)))
     if params.id_column in distinct.column_names:
         _refuse_bad_ids(distinct[params.id_column], data[params.id_column], params, ds, DATA)
     if not distinct.num_rows:
@@ -93,7 +94,7 @@ def _join_by_id(table: pa.Table, target: pa.Table, label: str, params: Parameter
     """The rows of ``table`` in their order with their target, and how many targets have no row."""
     delivered = target[params.id_column]
     target = target.select([params.id_column, label])
-    target = target.filter(pa.array(~duplicates_of(target)))
+    target = target.filter(mask_array(~duplicates_of(target)))
     ids = target[params.id_column].combine_chunks()
     _refuse_bad_ids(target[params.id_column], delivered, params, ds, TARGET)
     place = pc.index_in(table[params.id_column], value_set=ids)
@@ -119,7 +120,7 @@ def _refuse_bad_ids(ids: pa.ChunkedArray, delivered: pa.ChunkedArray, params: Pa
             " Deliver the file again, or set MLOPS_ID_COLUMN to a column that identifies a row."
         )
     counts = pc.value_counts(ids.combine_chunks())
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    repeated = counts.filter(mask_array(numbers_in(counts.field("counts")) > 1))
     if len(repeated):
         value = repeated[0]["values"].as_py()
         rows = [str(row) for row, one in enumerate(delivered.to_pylist(), 1) if one == value]
@@ -166,5 +167,7 @@ def _no_labels(values: pa.ChunkedArray, ds: str) -> DataError:
 
 
 def _infinite_values(table: pa.Table) -> int:
-    columns = [column for column in table.columns if pa.types.is_floating(column.type)]
-    return sum(pc.sum(pc.greater(pc.abs(column), LARGEST)).as_py() or 0 for column in columns)
+    columns = [
+        column.combine_chunks().cast(pa.float64()) for column in table.columns if pa.types.is_floating(column.type)
+    ]
+    return sum(int(((np.abs(numbers_in(column)) > LARGEST) & valid_in(column)).sum()) for column in columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +53,32 @@ def duplicates_of(table: pa.Table) -> NDArray[np.bool_]:
     return result
 
 
+# Arrow's own ways to and from numpy and Python (`to_numpy`, `array`, `scalar`) first import pandas, which is a third of
+# the processor time of a cold step that has no other use for it. So the steps before training look into the buffers.
+
+
+def mask_array(mask: NDArray[np.bool_]) -> pa.BooleanArray:
+    """A mask for Arrow."""
+    return pa.Array.from_buffers(pa.bool_(), len(mask), [None, pa.py_buffer(np.packbits(mask, bitorder="little"))])
+
+
+def valid_in(column: pa.Array) -> NDArray[np.bool_]:
+    """Shape (n,), whether there is a value."""
+    if not column.null_count:
+        return np.ones(len(column), dtype=bool)
+    valid = column.is_valid()
+    bits = np.unpackbits(np.frombuffer(valid.buffers()[1], dtype=np.uint8), bitorder="little")
+    return bits[valid.offset : valid.offset + len(column)].view(np.bool_)
+
+
+def numbers_in(column: pa.Array) -> NDArray[Any]:
+    """Shape (n,), the integers or doubles of a column; where one is missing, whatever lies in its place."""
+    content, dtype = column.buffers()[1], np.dtype(str(column.type))
+    if content is None:
+        return np.zeros(len(column), dtype)
+    return np.frombuffer(content, dtype)[column.offset : column.offset + len(column)]
+
+
 def class_balance(target: pa.ChunkedArray) -> dict[str, int]:
     """Rows of each class, by label."""
     counts = pc.value_counts(target.combine_chunks()).to_pylist()
@@ -60,14 +86,14 @@ def class_balance(target: pa.ChunkedArray) -> dict[str, int]:
 
 
 def _column_hashes(column: pa.Array) -> NDArray[np.uint64]:
+    valid = valid_in(column)
     if pa.types.is_string(column.type):
         encoded = column.dictionary_encode()
         words = _word_hashes(encoded.dictionary)
         words = words if len(words) else np.zeros(1, dtype=np.uint64)  # all missing
-        hashes = words[encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+        hashes = words[np.where(valid, numbers_in(encoded.indices), 0)]
     else:
         hashes = _mix(_number_bits(column))
-    valid = column.is_valid().to_numpy(zero_copy_only=False)
     return np.where(valid, hashes, _MISSING)
 
 
@@ -75,11 +101,11 @@ def _number_bits(column: pa.Array) -> NDArray[np.uint64]:
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     if pa.types.is_integer(column.type):
-        integers = column.fill_null(0).to_numpy(zero_copy_only=False)
+        integers = numbers_in(column)
         # Value by value: how a value is hashed must not depend on which others there are.
         exact = (integers >= -_EXACT_IN_FLOAT) & (integers <= _EXACT_IN_FLOAT)
         return np.where(exact, integers.astype(np.float64).view(np.uint64), integers.view(np.uint64))
-    numbers = column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
+    numbers = numbers_in(column.cast(pa.float64()))
     return (numbers + 0.0).view(np.uint64)  # adding 0.0 makes -0.0 and 0.0 the same
 
 

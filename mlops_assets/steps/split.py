@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_assets.steps.declaration import Outcome
-from mlops_assets.steps.rows import class_balance, row_hashes
+from mlops_assets.steps.rows import class_balance, mask_array, row_hashes
 from mlops_assets.store.layout import TRAIN, TRAIN_DATA, VAL
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def split(inputs: Mapping[str, Any], params: Parameters, _ds: str) -> Outcome:
     key = [params.id_column] if params.id_column in features else features
     hashes = row_hashes(table.select(key))
     held_out = hashes < np.uint64(int(params.validation_share * 2**64))
-    train, val = table.filter(pa.array(~held_out)), table.filter(pa.array(held_out))
+    train, val = table.filter(mask_array(~held_out)), table.filter(mask_array(held_out))
     return Outcome(
         {TRAIN: train, VAL: val},
         {

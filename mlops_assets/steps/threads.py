@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _CELLS_WORTH_A_TEAM = 2_000_000
 _limit: int | None = None
@@ -26,7 +28,17 @@ def openmp_threads_for(cells: int) -> Iterator[None]:
     Args:
         cells: Rows times columns.
     """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(_limit if cells >= _CELLS_WORTH_A_TEAM else 1, user_api="openmp"):
+    with _thread_pools().limit(limits=_limit if cells >= _CELLS_WORTH_A_TEAM else 1, user_api="openmp"):
         yield
+
+
+@functools.lru_cache
+def _thread_pools() -> Any:
+    """The thread pools of the libraries that are loaded; looking for them takes 7 ms, so it is done once.
+
+    It is the OpenMP of scikit-learn that matters, which is loaded with its ensembles.
+    """
+    import sklearn.ensemble  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

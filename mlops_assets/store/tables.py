@@ -52,7 +52,7 @@ def write_batches(batches: Iterable[pa.Table], schema: pa.Schema, path: Path) ->
                 digest.update(text)
                 size += file.write(text)
 
-        waiting.append(pool.submit(_text, schema.empty_table(), True))
+        waiting.append(pool.submit(_text, pa.Table.from_batches([], schema), True))
         for batch in batches:
             for chunk in _chunks(batch):
                 rows += chunk.num_rows

@@ -6,8 +6,6 @@ import base64
 import os
 import socket
 import ssl
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -50,6 +48,9 @@ def ping(config: TrackingConfig, timeout: float = TIMEOUT_SECONDS) -> None:
 
 
 def _ping_http(uri: str, timeout: float) -> None:
+    import urllib.error
+    import urllib.request
+
     address, userinfo = split_credentials(uri)
     request = urllib.request.Request(address.rstrip("/") + "/health")  # noqa: S310 (scheme checked by the caller)
     if userinfo:

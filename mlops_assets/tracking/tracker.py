@@ -47,6 +47,14 @@ class Tracking(Runs):
         """Turn errors of MLflow in a block of code into a `TrackingError` without credentials."""
         return self._connection.errors(doing)
 
+    def connect(self) -> None:
+        """Import MLflow and open the connection now, not at the first call.
+
+        Raises:
+            TrackingError: MLflow cannot be reached or opened.
+        """
+        _ = self._connection.client
+
     def ping(self) -> None:
         """Return if MLflow can be reached.
 

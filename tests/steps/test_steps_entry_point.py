@@ -105,3 +105,20 @@ print(sorted({name.partition(".")[0] for name in sys.modules} &
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # then no heavy library is among it
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_steps_before_training_import_no_pandas(steps):
+    # given a delivered day, as files and as what is made of them
+    assert steps("generate", "--partition", DS).returncode == 0
+    code = f"""
+import sys
+from mlops_assets.steps.__main__ import main
+for step in ("register", "process", "split"):
+    assert main([step, "--partition", "{DS}"]) == 0
+print("pandas" in sys.modules)
+"""
+    # when these steps run
+    done = steps("-c", code, module=False, MLOPS_SOURCE="files")
+    # then a third of their processor time was not spent on a library that they do not use
+    assert done.stdout.splitlines()[-1] == "False", done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -64,62 +64,71 @@ class StepClient(PipesDockerClient):
         super().__init__()
         self._engine, self._stop_seconds, self._memory = engine, stop_seconds, memory
 
-    def stream(
-        self,
-        context: dg.AssetExecutionContext,
-        *,
-        image: str,
-        command: Sequence[str],
-        extras: Mapping[str, Any],
-        environment: Mapping[str, str],
-        options: Mapping[str, Any],
-    ) -> Iterator[Any]:
-        """Run a container to its end.
+    def launch(
+        self, image: str, command: Sequence[str], environment: Mapping[str, str], options: Mapping[str, Any]
+    ) -> StepContainer:
+        """Start a container, which then gets ready and waits for :meth:`stream`.
 
         Args:
-            context: Where log messages of the step go.
             image: Image, which must be there: nothing is pulled.
             command: Arguments of the image's entry point.
-            extras: Of the Pipes context.
             environment: Variables of the process.
             options: What else the container is made with (``docker.models.containers.ContainerCollection.create``).
+
+        Raises:
+            EngineError: The engine refused.
+        """
+        with self._engine.errors("make a container"):
+            made = self._engine.client.containers.create(
+                image,
+                list(command),
+                environment=dict(environment),
+                # Not detached: the container's input closes when this process is gone.
+                detach=False,
+                stdin_open=True,
+                auto_remove=True,
+                **options,
+            )
+        container = StepContainer(self._engine, made, self._stop_seconds)
+        try:
+            container.start()
+        except BaseException:
+            container.remove(at_once=True)
+            raise
+        return container
+
+    def stream(
+        self, context: dg.AssetExecutionContext, container: StepContainer, extras: Mapping[str, Any]
+    ) -> Generator[Any]:
+        """Tell a container what to do and listen to its end. Whatever interrupts this removes it.
+
+        Args:
+            context: Dagster's; log messages of the step go there.
+            container: From :meth:`launch`.
+            extras: Of the Pipes context.
 
         Yields:
             The payloads of the custom messages, as they come.
 
         Raises:
-            EngineError: The engine refused, or went away.
+            EngineError: The engine went away.
             ContainerFailedError: The container ended with another exit code than 0 (after all payloads).
         """
         reader = _Lines()
         with ExitStack() as stack:
+            stack.callback(container.remove)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of Dagster's own calls
                 session = stack.enter_context(
                     dg.open_pipes_session(context, self.context_injector, reader, extras=dict(extras))
                 )
-            with self._engine.errors("make a container"):
-                made = self._engine.client.containers.create(
-                    image,
-                    list(command),
-                    environment={**session.get_bootstrap_env_vars(), **environment},
-                    # Not detached: the container's input closes when this process is gone.
-                    detach=False,
-                    stdin_open=True,
-                    auto_remove=True,
-                    **options,
-                )
-            container = StepContainer(self._engine, made, self._stop_seconds)
-            try:
-                container.start()
-                for line in container.lines():
-                    if (payload := reader.read(line)) is not None:
-                        yield payload
-                code = container.exit_code()
-                if code:
-                    raise ContainerFailedError(container.how_it_ended(code, self._memory))
-            finally:
-                container.remove()
+            container.say(json.dumps(session.get_bootstrap_env_vars()))
+            for line in container.lines():
+                if (payload := reader.read(line)) is not None:
+                    yield payload
+            code = container.exit_code()
+            if code:
+                raise ContainerFailedError(container.how_it_ended(code, self._memory))
 
 
 class ContainerFailedError(Exception):

@@ -58,6 +58,12 @@ class StepContainer:
             self._began = time.time()
             self._api.start(self._id)
 
+    def say(self, line: str) -> None:
+        """Write a line to its standard input. A container that is gone cannot hear it, and its end tells why."""
+        assert self._socket is not None  # noqa: S101  # it was started
+        with suppress(OSError):
+            self._socket.sendall(line.encode() + b"\n")
+
     def lines(self) -> Iterator[str]:
         """Lines of standard output as they come, to the container's end; standard error is passed on to ours.
 
@@ -104,13 +110,17 @@ class StepContainer:
         lines = "\n".join(self._last_lines)
         return f"{reason}. Its last lines:\n{lines}" if lines else f"{reason}, without a word"
 
-    def remove(self) -> None:
-        """Stop it if it runs, and see it gone. Safe at any time, also if the engine has removed it already."""
+    def remove(self, *, at_once: bool = False) -> None:
+        """Stop it if it runs, and see it gone. Safe at any time, also if the engine has removed it already.
+
+        Args:
+            at_once: Without a chance to end properly: it has done nothing yet.
+        """
         import docker.errors
         import requests
 
         with suppress(docker.errors.APIError, requests.RequestException):
-            if self._began and not self._is_gone:
+            if self._began and not self._is_gone and not at_once:
                 self._api.stop(self._id, timeout=self._stop_seconds)
         for held in (self._socket, self._reader, self._removal):
             if held is not None:
