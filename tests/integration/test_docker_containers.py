@@ -17,15 +17,19 @@ import dagster as dg
 import docker
 import pytest
 
-from mlops_assets.assembly import build_backend
+from mlops_assets.assembly import build_backend, build_tracking
 from mlops_assets.backends.docker.backend import StepFailedError
 from mlops_assets.backends.docker.engine import EngineError
 from mlops_assets.backends.docker.images import ImageError
 from mlops_assets.backends.docker.labels import RUN_ID
 from mlops_assets.backends.docker.probe import ProbeError
+from mlops_assets.pipeline.assets import build_assets
+from mlops_assets.pipeline.partitions import daily_partitions
+from mlops_assets.pipeline.resources import build_resources
 from mlops_assets.pipeline.sweeping import sweep
 from mlops_assets.steps.runner import RunInfo
 
+ASSETS = build_assets(daily_partitions("2026-01-01"))
 DAY = "2026-01-05"
 RUN_STEP = "; import runpy; runpy.run_module('mlops_assets.steps', run_name='__main__')"
 SLOW = (
@@ -86,11 +90,12 @@ def test_everything_that_a_chatty_container_says_arrives_whole_and_in_order(
 ):
     # given an image that prints 100,000 lines and one of a megabyte, and sends a message of a megabyte
     code = (
-        "import sys; from dagster_pipes import PipesContext as P, open_dagster_pipes as o;"
+        "import json, sys; from dagster_pipes import PipesMappingParamsLoader, open_dagster_pipes;"
         "[print('line', n, file=sys.stderr) for n in range(100_000)];"
         "print('x' * 1_000_000, file=sys.stderr);"
         "print('{}', flush=True);"  # no message, though JSON
-        "p = o(); p.report_custom_message({'result': {'partition': '2026-01-05', 'error': 'y' * 1_000_000}});"
+        "p = open_dagster_pipes(params_loader=PipesMappingParamsLoader(json.loads(sys.stdin.readline())));"
+        "p.report_custom_message({'result': {'partition': '2026-01-05', 'error': 'y' * 1_000_000}});"
         "p.log.warning('beware'); p.close()"
     )
     settings = docker_settings(images={"split": image_of("split", code)})
@@ -257,6 +262,42 @@ def shim_of(container: str) -> int:
         if b"containerd-shim" in words[0] and container.encode() in words:
             return int(process.name)
     pytest.skip("the engine's processes cannot be seen from here")
+
+
+def materialize(settings, days, *assets):
+    """A Dagster run over some days of some assets."""
+    with closing(build_backend(settings)) as backend, dg.DagsterInstance.ephemeral() as instance:
+        return dg.materialize(
+            [getattr(ASSETS, name) for name in assets],
+            resources=build_resources(backend, build_tracking(settings)),
+            instance=instance,
+            tags={"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]},
+            raise_on_error=False,
+        )
+
+
+def test_the_next_steps_container_waits_for_its_turn_or_goes(docker_settings, docker_client, ours):
+    # given a run of three steps, of which the second cannot make one of two days
+    settings = docker_settings()
+    days = ["2026-01-05", "2026-01-06"]
+    arrive(settings, days, until="raw_data")
+    (settings.data_dir / "raw" / days[1] / "target.csv").write_text("id,target\n1,not in the data\n")
+    began = time.time()
+    # when it runs
+    result = materialize(settings, days, "processed", "split", "model")
+    # then it fails, with the good day done, and the third step's container never made
+    assert not result.success
+    assert "1 of 2 days could not be made" in result.failure_data_for_node("processed").user_failure_data.description
+    events = docker_client.events(
+        since=int(began),
+        until=int(time.time()) + 1,
+        decode=True,
+        filters={"event": "create", "label": f"{RUN_ID}={result.run_id}"},
+    )
+    made = [event["Actor"]["Attributes"]["io.mlops-assets.asset"] for event in events]
+    assert made == ["processed", "split"]
+    # and nothing waits any more
+    assert ours() == []
 
 
 def test_the_sweep_takes_what_dead_runs_left_and_nothing_else(docker_settings, docker_client, tmp_path):
