@@ -116,6 +116,9 @@ class BreaksAfterFirstDay:
 
     runs_elsewhere = False
 
+    def prepare(self, assets, partitions, run_id):
+        pass
+
     def materialize(self, asset, partitions, run, context):
         yield PartitionResult(partitions[0], {"rows": 1})
         raise MlopsAssetsError("the server is gone; start it and run this again")
