@@ -11,6 +11,7 @@ import datetime as dt
 import getpass
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -76,8 +77,11 @@ def _serve(step: str, days: int) -> int:
         if step == PROMOTE or STEPS[step].uses_tracking:
             tracking.connect()
 
-    with closing(backend):
-        return serve(backend, get_ready)
+    try:
+        with closing(backend):
+            return serve(backend, get_ready)
+    except KeyboardInterrupt:  # told to stop, which needs no traceback
+        return 128 + signal.SIGINT
 
 
 def _asset(step: str) -> str:

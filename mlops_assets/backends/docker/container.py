@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections import deque
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 _LAST_LINES = 20
 _LINE_SHOWN = 500
-_KILLED = 128 + 9
+_KILLED = 128 + signal.SIGKILL
+_STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 _SECONDS_TO_VANISH = 30
 
 
@@ -104,7 +106,9 @@ class StepContainer:
     def how_it_ended(self, code: int, memory: str | None) -> str:
         """Exit code, the reason where it is known, and the last lines of output: for an error message."""
         reason = f"exit code {code}"
-        if code == _KILLED:
+        if code in _STOPPED:
+            reason += ", stopped from outside"
+        elif code == _KILLED:
             limit = f" (limit {memory}, MLOPS_DOCKER_MEMORY)" if memory else ""
             reason += f", killed: out of memory{limit}" if self._was_out_of_memory() else ", killed from outside"
         lines = "\n".join(self._last_lines)
