@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
+import docker
 import pytest
 
 with warnings.catch_warnings():
@@ -87,3 +88,19 @@ def in_a_run():
         return answers[0]
 
     return run
+
+
+@pytest.fixture
+def ours(docker_client, tmp_path):
+    """The containers of this test, by the directories that they see: there must be none after it."""
+
+    def containers() -> list[docker.models.containers.Container]:
+        labelled = docker_client.containers.list(
+            all=True, filters={"label": "io.mlops-assets.run_id"}, ignore_removed=True
+        )
+        return [
+            one for one in labelled if any(mount["Source"].startswith(str(tmp_path)) for mount in one.attrs["Mounts"])
+        ]
+
+    yield containers
+    assert [(one.attrs["State"], one.labels) for one in containers()] == []

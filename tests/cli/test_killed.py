@@ -19,13 +19,13 @@ COMMAND = [sys.executable, "-m", "mlops_assets.cli", "materialize", "--from", DA
 ROUNDS, KILLS_A_ROUND = 5, 4
 
 
-def start(folder: Path) -> subprocess.Popen:
-    environment = {**os.environ, "MLOPS_ROWS_PER_DAY": "400"}
+def start(folder: Path, backend: str = "inprocess") -> subprocess.Popen:
+    environment = {**os.environ, "MLOPS_ROWS_PER_DAY": "400", "MLOPS_BACKEND": backend}
     return subprocess.Popen(COMMAND, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def finish(folder: Path) -> None:
-    process = start(folder)
+def finish(folder: Path, backend: str = "inprocess") -> None:
+    process = start(folder, backend)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err.decode()
 
@@ -55,24 +55,53 @@ def undisturbed(tmp_path_factory):
 def test_killed_at_random_instants(undisturbed, tmp_path, seed):
     # given a run that is killed at four random instants
     reference, duration = undisturbed
-    expected = csv_files(reference)
     instants = random.Random(seed)
     for _ in range(KILLS_A_ROUND):
-        process = start(tmp_path)
-        time.sleep(instants.uniform(0.1 * duration, duration))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        # then no file is ever half-written under its final name
-        for name, content in csv_files(tmp_path).items():
-            assert content == expected[name], name
+        kill_at(instants.uniform(0.1 * duration, duration), tmp_path, reference)
     # when it is started again and left alone
     finish(tmp_path)
-    # then all files are those of the undisturbed run, and nothing else lies there
-    assert csv_files(tmp_path) == expected
+    # then it is as if nothing had happened
+    assert_undisturbed(tmp_path, reference)
+
+
+@pytest.mark.slow
+@pytest.mark.docker
+@pytest.mark.parametrize("asset", ["processed", "model", "metrics", "production_model"])
+def test_killed_while_a_container_is_at_work(undisturbed, tmp_path, ours, asset):
+    # given a run in containers that is killed while a certain step is at work
+    reference, _ = undisturbed
+    process = start(tmp_path, "docker")
+    deadline = time.monotonic() + 120
+    while not any(one.labels["io.mlops-assets.asset"] == asset for one in ours()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(random.Random(asset).uniform(0, 3))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    # when it is started again at once and left alone
+    finish(tmp_path, "docker")
+    # then it is as if nothing had happened
+    assert_undisturbed(tmp_path, reference)
+
+
+def kill_at(seconds: float, folder: Path, reference: Path) -> None:
+    process = start(folder)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    # no file is ever half-written under its final name
+    expected = csv_files(reference)
+    for name, content in csv_files(folder).items():
+        assert content == expected[name], name
+
+
+def assert_undisturbed(tmp_path: Path, reference: Path) -> None:
+    # all files are those of the undisturbed run, and nothing else lies there
+    assert csv_files(tmp_path) == csv_files(reference)
     assert not list((tmp_path / "data").rglob(".*"))
-    # and each day's model is registered once, with the same content
+    # each day's model is registered once, with the same content
     assert registered(tmp_path) == registered(reference)
-    # and no run is left open, in MLflow or in Dagster
+    # no run is left open, in MLflow or in Dagster
     client = MlflowClient(f"sqlite:///{tmp_path}/.mlops/mlflow/mlflow.db")
     experiments = [one.experiment_id for one in client.search_experiments()]
     assert client.search_runs(experiments, "attributes.status = 'RUNNING'") == []

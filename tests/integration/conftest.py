@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 
-import docker
 import pytest
 
 from mlops_assets.backends.docker.images import default_images
@@ -43,15 +42,3 @@ def image_of(docker_client):
     yield build
     for image in built:
         docker_client.images.remove(image, force=True)
-
-
-@pytest.fixture
-def ours(docker_client):
-    """The containers that bear our label, and no other test's: there are none before, there must be none after."""
-
-    def containers() -> list[docker.models.containers.Container]:
-        return docker_client.containers.list(all=True, filters={"label": "io.mlops-assets.run_id"}, ignore_removed=True)
-
-    assert [(one.attrs["State"], one.labels) for one in containers()] == []
-    yield containers
-    assert [(one.attrs["State"], one.labels) for one in containers()] == []
