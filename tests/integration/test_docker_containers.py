@@ -26,7 +26,7 @@ from mlops_assets.backends.docker.probe import ProbeError
 from mlops_assets.pipeline.assets import build_assets
 from mlops_assets.pipeline.partitions import daily_partitions
 from mlops_assets.pipeline.resources import build_resources
-from mlops_assets.pipeline.sweeping import sweep
+from mlops_assets.pipeline.sensors import build_sensors
 from mlops_assets.steps.runner import RunInfo
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
@@ -331,13 +331,16 @@ def test_the_sweep_takes_what_dead_runs_left_and_nothing_else(docker_settings, d
             if name != "created":
                 container.start()
         try:
-            # when it is swept
-            removed = sweep(instance, build_backend(settings.model_copy(update={"docker_stop_seconds": 0})))
+            # when the sensor sweeps
+            hurried = settings.model_copy(update={"docker_stop_seconds": 0})
+            sensors = build_sensors(build_tracking(settings), build_backend(hurried))
+            (sensor,) = (one for one in sensors if one.name == "sweep")
+            answer = sensor(dg.build_sensor_context(instance))
             # then only the containers of the run that is over are gone
             left = {one.id for one in docker_client.containers.list(all=True, ignore_removed=True)}
             assert {name for name, container in containers.items() if container.id not in left} == {"over", "created"}
-            assert len(removed) == 2
-            assert all(over in line for line in removed)
+            assert answer.skip_message.startswith("Removed ")
+            assert answer.skip_message.count(over) == 2
         finally:
             for container in containers.values():
                 with suppress(docker.errors.APIError):
