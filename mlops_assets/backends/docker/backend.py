@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlops_assets.backends import piped
@@ -78,12 +77,13 @@ class DockerBackend:
         """See :meth:`mlops_assets.backends.base.Backend.materialize`."""
         days = tuple(sorted(set(partitions)))
         missing, is_well = set(days), True
-        for payload in self._payloads(asset, days, run, context):
-            if piped.RESULT in payload:
-                result = PartitionResult(**payload[piped.RESULT])
-                missing.discard(result.partition)
-                is_well = is_well and not result.error
-                yield self._seen(asset, result)
+        with closing(self._payloads(asset, days, run, context)) as payloads:
+            for payload in payloads:
+                if piped.RESULT in payload:
+                    result = _result(payload[piped.RESULT], days, self._config.images[self._step(asset)])
+                    missing.discard(result.partition)
+                    is_well = is_well and not result.error
+                    yield self._seen(asset, result)
         if not is_well:
             self._drop_next()  # Dagster will not ask for the next asset
         if missing:
@@ -118,13 +118,11 @@ class DockerBackend:
         extras = {piped.ASSET: asset, piped.PARTITIONS: list(days), piped.PARENT_RUN: run.parent_run_id}
         failure: Mapping[str, Any] | None = None
         try:
-            container = self._launched(run.dagster_run_id, asset, days)
-            self._make_accessible(asset, days)
-            payloads = self._client.stream(context, container, extras)
-            with closing(payloads):
-                if asset in self._plan[:-1]:
-                    self._launch_ahead(self._plan[self._plan.index(asset) + 1])
-                for payload in payloads:
+            with ExitStack() as stack:
+                container = self._launched(run.dagster_run_id, asset, days)
+                stack.callback(container.remove)
+                self._make_accessible(asset, days)
+                for payload in self._client.stream(context, container, extras, lambda: self._launch_after(asset)):
                     failure = payload.get(piped.FAILURE, failure)
                     yield payload
         except BaseException as error:
@@ -148,11 +146,15 @@ class DockerBackend:
             waiting.container.remove(at_once=True)
         return self._launch(run_id, asset, days)
 
+    def _launch_after(self, asset: str) -> None:
+        if asset in self._plan[:-1]:
+            self._launch_ahead(self._plan[self._plan.index(asset) + 1])
+
     def _launch_ahead(self, asset: str) -> None:
         """Start the container of what will be asked for next; what goes wrong here is told when it is asked for."""
         self._drop_next()
         days = () if asset == UNPARTITIONED else self._days
-        with suppress(MlopsAssetsError):
+        with suppress(Exception):
             self._next = _Launched(self._run_id, asset, days, self._launch(self._run_id, asset, days))
 
     def _drop_next(self) -> None:
@@ -223,11 +225,28 @@ class DockerBackend:
 
 def _error(failure: Mapping[str, Any], step: str, image: str) -> Exception:
     """The error that the step raised, if it is one of ours; the same class, so that all backends fail alike."""
-    module, _, name = (failure["type"] or "").partition(":")
-    if module.startswith("mlops_assets."):
-        kind = getattr(import_module(module), name, None)
-        if isinstance(kind, type) and issubclass(kind, MlopsAssetsError):
-            return kind(failure["message"])
-    return StepFailedError(
-        f"Step {step} (image {image}) failed: {failure['message']}\nThe log of the run has the traceback."
-    )
+    message, name = str(failure.get("message")), failure.get("type")
+    if name is None:
+        return StepFailedError(f"Step {step} (image {image}) failed: {message}\nThe log of the run has the traceback.")
+    kinds = {f"{kind.__module__}:{kind.__qualname__}": kind for kind in _with_subclasses(MlopsAssetsError)}
+    return kinds.get(name, MlopsAssetsError)(message)
+
+
+def _with_subclasses(kind: type[MlopsAssetsError]) -> Iterator[type[MlopsAssetsError]]:
+    yield kind
+    for subclass in kind.__subclasses__():
+        yield from _with_subclasses(subclass)
+
+
+def _result(content: Any, days: Sequence[str], image: str) -> PartitionResult:
+    """A day's result from a message, which an image that is not ours may have made up."""
+    try:
+        result = PartitionResult(**content)
+    except TypeError:
+        result = None
+    if result is None or result.partition not in days:
+        raise StepFailedError(
+            f"The image {image} reported {content!r:.200}, which is no result of a day that it was asked for. Make the"
+            " image from ours of this version."
+        )
+    return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -98,14 +98,19 @@ class StepClient(PipesDockerClient):
         return container
 
     def stream(
-        self, context: dg.AssetExecutionContext, container: StepContainer, extras: Mapping[str, Any]
-    ) -> Generator[Any]:
-        """Tell a container what to do and listen to its end. Whatever interrupts this removes it.
+        self,
+        context: dg.AssetExecutionContext,
+        container: StepContainer,
+        extras: Mapping[str, Any],
+        when_begun: Callable[[], None],
+    ) -> Iterator[Mapping[str, Any]]:
+        """Tell a container what to do and listen to its end. The caller removes it.
 
         Args:
             context: Dagster's; log messages of the step go there.
             container: From :meth:`launch`.
             extras: Of the Pipes context.
+            when_begun: Called when the container knows what to do.
 
         Yields:
             The payloads of the custom messages, as they come.
@@ -116,15 +121,15 @@ class StepClient(PipesDockerClient):
         """
         reader = _Lines()
         with ExitStack() as stack:
-            stack.callback(container.remove)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of Dagster's own calls
                 session = stack.enter_context(
                     dg.open_pipes_session(context, self.context_injector, reader, extras=dict(extras))
                 )
             container.say(json.dumps(session.get_bootstrap_env_vars()))
+            when_begun()
             for line in container.lines():
-                if (payload := reader.read(line)) is not None:
+                if isinstance(payload := reader.read(line), dict):
                     yield payload
             code = container.exit_code()
             if code:
