@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -100,12 +101,10 @@ class Settings(BaseSettings):
         None,
         description="Docker: network of steps that reach a server. Default: bridge; host for a server on loopback.",
     )
-    docker_memory: str | None = Field(
-        None, pattern=r"^\d+[bkmgBKMG]?$", description="Docker: memory limit of a container, such as 2g."
-    )
+    docker_memory: str | None = Field(None, description="Docker: memory limit of a container, such as 2g.")
     docker_cpus: float | None = Field(None, gt=0, description="Docker: limit of a container in cores, such as 1.5.")
     docker_user: str | None = Field(
-        None, pattern=r"^\d+(:\d+)?$", description="Docker: uid:gid of the containers. Default: yours; 10001 for root."
+        None, description="Docker: uid:gid of the containers. Default: yours; for root the data root's owner or 10001."
     )
     docker_stop_seconds: int = Field(
         10, ge=0, le=600, description="Docker: seconds that a container has to end when it is told to."
@@ -165,6 +164,20 @@ class Settings(BaseSettings):
     @classmethod
     def _id_of_source(cls, value: str, info: Any) -> str:
         return value or (_ID_OF_TRANSACTIONS if info.data.get("source") == "transactions" else "id")
+
+    @field_validator("docker_memory")
+    @classmethod
+    def _amount_of_memory(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"\d+[bkmgBKMG]?", value):
+            raise ValueError("expected a number and a unit, such as 512m or 2g")
+        return value
+
+    @field_validator("docker_user")
+    @classmethod
+    def _numeric_user(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"\d+(:\d+)?", value):
+            raise ValueError("expected numbers, such as 1000:1000 (see: id)")
+        return value
 
     @field_validator("images", mode="before")
     @classmethod

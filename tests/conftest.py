@@ -68,7 +68,8 @@ def docker_client():
         if os.environ.get("CI"):
             pytest.fail(str(error))
         pytest.skip(str(error))
-    return engine.client
+    yield engine.client
+    engine.close()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """The step's side of Dagster Pipes: what ``python -m mlops_assets.steps --pipes`` does in its container.
 
-Standard input carries one line, the bootstrap parameters of Pipes as JSON, which come when it is the step's turn:
-until then the process imports what the step will need. Then the input stays open as long as the process that started
+Standard input carries two lines of JSON. The first are variables that only this process is to know: passwords. The
+second are the bootstrap parameters of Pipes, which come when it is the step's turn: until then the process imports what
+the step will need. Then the input stays open as long as the process that started
 the container lives, and its end is the order to stop. So a container never outlives a Dagster that was killed.
 
 Standard output carries the messages and nothing else: what libraries print goes to standard error, so that no line of
@@ -20,9 +21,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from dagster_pipes import PipesContext, PipesMappingParamsLoader, open_dagster_pipes
 
@@ -37,26 +38,39 @@ ASSET, PARTITIONS, PARENT_RUN = "asset", "partitions", "parent_run_id"
 RESULT, PROMOTION, FAILURE = "result", "promotion", "failure"
 """Keys of the custom messages: a day's result; the gate's decision; an error that concerns all days."""
 
+UMASK = "STEP_UMASK"
+"""Variable: the umask of who started the container, so that files have the rights that they have without one."""
+
 _SECONDS_TO_END = 10
 
 
-def serve(backend: Backend, get_ready: Callable[[], None]) -> int:
+def serve(build: Callable[[], tuple[Backend, Callable[[], None]]]) -> int:
     """Do what the Pipes context asks for when it comes.
 
     Args:
-        backend: Of this process.
-        get_ready: Imports and opens what will be needed; an error of it comes again when it matters.
+        build: Gives the backend of this process, and a function that imports and opens what will be needed; an error
+            of that comes again when it matters.
 
     Returns:
         Exit code: 0 done (days may have failed) or nothing was asked for, 1 an error.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     orders = _Orders()
-    with suppress(Exception):
-        get_ready()
-    if (parameters := orders.wait()) is None:
-        return 0
-    with _messages(), open_dagster_pipes(params_loader=PipesMappingParamsLoader(parameters)) as pipes:
+    os.environ.update(orders.wait() or {})
+    if umask := os.environ.get(UMASK):
+        os.umask(int(umask, 8))
+    with _messages() as messages:
+        backend, get_ready = build()
+        with closing(backend):
+            with suppress(Exception):
+                get_ready()
+            parameters = orders.wait()
+            return 0 if parameters is None else _serve(backend, parameters, messages)
+
+
+def _serve(backend: Backend, parameters: dict[str, str], messages: TextIO) -> int:
+    sys.stdout = messages  # where Pipes writes to what is standard output now
+    with open_dagster_pipes(params_loader=PipesMappingParamsLoader(parameters)) as pipes:
         sys.stdout = sys.stderr
         logging.getLogger().addHandler(_warnings_of(pipes))
         try:
@@ -87,16 +101,12 @@ def _described(error: MlopsAssetsError) -> dict[str, str]:
 
 
 @contextmanager
-def _messages() -> Iterator[None]:
-    """Make ``sys.stdout`` the only way to the real standard output; descriptor 1 leads to standard error."""
+def _messages() -> Iterator[TextIO]:
+    """The only way to the real standard output, for this process alone; descriptor 1 leads to standard error."""
     real = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(real, "w", buffering=1, encoding="utf-8") as stream:
-        sys.stdout = stream
-        try:
-            yield
-        finally:
-            sys.stdout = sys.stderr
+        yield stream
 
 
 def _warnings_of(pipes: PipesContext) -> logging.Handler:
@@ -104,7 +114,12 @@ def _warnings_of(pipes: PipesContext) -> logging.Handler:
 
     class ToDagster(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            pipes.log.log(record.levelno, record.getMessage())
+            try:
+                pipes.log.log(
+                    logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING, record.getMessage()
+                )
+            except Exception:  # a log message must not end a step
+                self.handleError(record)
 
     return ToDagster(logging.WARNING)
 
@@ -114,21 +129,22 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 
 class _Orders:
-    """Standard input, watched from the start: its one line, and its end."""
+    """Standard input, watched from the start: its two lines, and its end."""
 
     def __init__(self) -> None:
-        self._line: queue.Queue[bytes] = queue.Queue()
+        self._lines: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def wait(self) -> dict[str, str] | None:
-        """The bootstrap parameters of Pipes; None if the input ended before they came."""
-        line = self._line.get()
+        """The next line's variables or parameters; None if the input ended before they came."""
+        line = self._lines.get()
         return json.loads(line) if line else None
 
     def _watch(self) -> None:
         with open(0, "rb", closefd=False) as orders:  # a descriptor
-            line = orders.readline()
-            self._line.put(line)
+            for _ in range(2):
+                line = orders.readline()
+                self._lines.put(line)
             orders.read()
         if line:
             print("The process that started this container is gone: stopping.", file=sys.stderr, flush=True)  # noqa: T201

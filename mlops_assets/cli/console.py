@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-FAILED, MISUSE = 1, 2
+FAILED, MISUSE, STOPPED = 1, 2, 130
 """Exit codes; 0 is done."""
 
 console = Console(highlight=False)
@@ -33,16 +35,33 @@ def print_json(content: Any) -> None:
 @contextmanager
 def progress(total: int, *, hidden: bool = False) -> Iterator[Progress]:
     """A progress bar on standard error with one task; it vanishes when done."""
-    bar = Progress(
+    with _real_standard_error() as console, _bar(console, hidden=hidden) as bar:
+        bar.add_task("starting", total=total)
+        yield bar
+
+
+@contextmanager
+def _real_standard_error() -> Iterator[Console]:
+    """A console on what is standard error now: Dagster puts a file in its place while a run goes on."""
+    try:
+        terminal = os.dup(sys.stderr.fileno())
+    except (OSError, ValueError):  # a test's, without a descriptor
+        yield errors
+        return
+    with os.fdopen(terminal, "w") as file:
+        yield Console(file=file, highlight=False)
+
+
+def _bar(console: Console, *, hidden: bool) -> Progress:
+    return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=errors,
+        console=console,
         transient=True,
         disable=hidden,
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
-    with bar:
-        bar.add_task("starting", total=total)
-        yield bar

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from mlops_assets.assembly import build_backend
-from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
+from mlops_assets.cli.console import FAILED, MISUSE, STOPPED, console, errors, fail, print_json, progress
 from mlops_assets.settings import Settings
 from mlops_assets.steps.catalog import ASSETS, UNPARTITIONED
 
@@ -91,5 +91,8 @@ def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, 
         span = f" for {days[0]}" + (f" … {days[-1]}" if len(days) > 1 else "") if days else ""
         console.print(f"[green]done[/] {', '.join(assets)}{span} (Dagster run {outcome.run_id})")
     if not outcome.success:
+        from mlops_assets.cli.runs import INTERRUPTED
+
         message = "\n".join(f"{asset}: {text}" for asset, text in outcome.failures.items())
-        raise fail(f"{message or 'the run failed'}\n(Dagster run {outcome.run_id})")
+        code = STOPPED if INTERRUPTED in outcome.failures.values() else FAILED
+        raise fail(f"{message or 'the run failed'}\n(Dagster run {outcome.run_id})", code)

@@ -12,8 +12,9 @@ import dagster as dg
 from dagster import AssetKey, DagsterInstance
 
 from mlops_assets.assembly import build_tracking
+from mlops_assets.backends.process import process_tag
 from mlops_assets.pipeline.build import assemble
-from mlops_assets.pipeline.liveness import PROCESS_TAG, process_tag
+from mlops_assets.pipeline.liveness import PROCESS_TAG
 from mlops_assets.pipeline.partitions import daily_partitions
 from mlops_assets.steps.catalog import UNPARTITIONED
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+INTERRUPTED = "interrupted; what is finished stays, and running it again goes on from there"
+"""The message of a step that was told to stop."""
 
 OnResult = Callable[[str, str, str | None], None]
 """Called with asset, partition (or ``""``) and error after each day."""
@@ -133,11 +137,14 @@ def _message(event: dg.DagsterEvent) -> str:
 
 
 def _root(error: SerializableErrorInfo | None) -> str:
-    """The message at the bottom of a chain of errors."""
-    while error and error.cause:
-        error = error.cause
+    """The message for the user in a chain of errors: our own, else the one at the bottom."""
     if error is None:
         return "failed without a message"
-    # Dagster puts the class in front, with its module.
-    name, _, message = error.message.strip().partition(": ")
-    return message if name.startswith("mlops_assets.") else error.message.strip()
+    while True:
+        # Dagster puts the class in front, with its module.
+        name, _, message = error.message.strip().partition(": ")
+        if name.startswith("mlops_assets."):
+            return message
+        if error.cause is None:
+            return INTERRUPTED if "Interrupted" in name or name == "KeyboardInterrupt" else error.message.strip()
+        error = error.cause

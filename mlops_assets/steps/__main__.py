@@ -13,9 +13,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from mlops_assets.assembly import build_store, build_tracking
 from mlops_assets.errors import MlopsAssetsError, SettingsError
@@ -23,6 +23,9 @@ from mlops_assets.settings import Settings, load_env_file
 from mlops_assets.steps.catalog import PROMOTE, STEPS, UNPARTITIONED
 from mlops_assets.steps.preload import preload
 from mlops_assets.steps.runner import Runner
+
+if TYPE_CHECKING:
+    from mlops_assets.backends.base import Backend
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,18 +71,20 @@ def _serve(step: str, days: int) -> int:
     from mlops_assets.assembly import build_local_backend
     from mlops_assets.backends.piped import serve
 
-    settings = Settings()
-    asset, tracking = _asset(step), build_tracking(settings)
-    backend = build_local_backend(settings, tracking)
+    def build() -> tuple[Backend, Callable[[], None]]:
+        settings = Settings()
+        tracking = build_tracking(settings)
+        backend = build_local_backend(settings, tracking)
 
-    def get_ready() -> None:
-        backend.prepare([asset], [""] * days)
-        if step == PROMOTE or STEPS[step].uses_tracking:
-            tracking.connect()
+        def get_ready() -> None:
+            backend.prepare([_asset(step)], [""] * days)
+            if step == PROMOTE or STEPS[step].uses_tracking:
+                tracking.connect()
+
+        return backend, get_ready
 
     try:
-        with closing(backend):
-            return serve(backend, get_ready)
+        return serve(build)
     except KeyboardInterrupt:  # told to stop, which needs no traceback
         return 128 + signal.SIGINT
 

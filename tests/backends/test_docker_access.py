@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from mlops_assets.assembly import docker_config, tracking_config
@@ -65,12 +67,13 @@ def test_secrets_go_to_the_steps_that_need_them_and_to_no_other(make_settings, m
     settings = make_settings(tracking_uri="https://user:hunter2@mlflow.example.com")
     config, tracking = docker_config(settings), tracking_config(settings)
     # then the training step knows them
-    known = access.environment("train", config, tracking)
+    known = access.secrets("train", tracking)
     assert known["MLFLOW_TRACKING_PASSWORD"] == known["AWS_SECRET_ACCESS_KEY"] == "hunter2"
     assert known["MLFLOW_TRACKING_URI"] == "https://user:hunter2@mlflow.example.com"
     assert "HOME_BANKING_PASSWORD" not in known
-    # and the split does not
-    assert "hunter2" not in str(access.environment("split", config, tracking))
+    # and the split does not, nor does the engine
+    assert access.secrets("split", tracking) == {}
+    assert "hunter2" not in str([access.environment(step, config, tracking) for step in ("split", "train")])
     # nor does a message
     assert "hunter2" not in repr(config)
 
@@ -100,3 +103,28 @@ def test_images_by_step(make_settings):
     # and a step that is none is refused
     with pytest.raises(SettingsError, match=r"MLOPS_IMAGES .* trian: expected STEP=IMAGE, steps are generate"):
         make_settings(images="trian=team/train:7")
+
+
+def test_mlflows_file_must_have_a_directory_of_its_own(make_settings, tmp_path):
+    # given a SQLite file beside the data root
+    settings = make_settings(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    # when / then containers do not get to see all that lies there
+    with pytest.raises(SettingsError, match="directory of its own"):
+        reach(settings, "train")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can hand over")
+def test_root_hands_over_folders_but_neither_deliveries_nor_what_links_lead_to(tmp_path):
+    # given a day that root made, one that somebody delivered, and a link to elsewhere
+    for name in ("raw/2026-01-01", "raw/2026-01-02", "raw/2026-01-03", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "data.csv").touch()
+    os.chown(tmp_path / "raw/2026-01-02", 4321, 4321)
+    (tmp_path / "raw/2026-01-04").symlink_to(tmp_path / "elsewhere")
+    # when some of the days are handed over
+    days = ["2026-01-01", "2026-01-02", "2026-01-04"]
+    access.make_accessible([access.Directory(tmp_path / "raw", writable=True)], days, "10001:10001")
+    # then the folders that were root's are the containers', and nothing else
+    owners = {str(path.relative_to(tmp_path)): path.stat().st_uid for path in tmp_path.rglob("*")}
+    assert {name for name, uid in owners.items() if uid == 10001} == {"raw", "raw/2026-01-01"}
+    assert owners["raw/2026-01-02"] == 4321

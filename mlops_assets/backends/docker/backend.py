@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import cached_property
@@ -12,13 +13,15 @@ from mlops_assets.backends.docker import access
 from mlops_assets.backends.docker.engine import Engine
 from mlops_assets.backends.docker.images import check_image
 from mlops_assets.backends.docker.labels import labels
-from mlops_assets.backends.docker.probe import check_data_root
+from mlops_assets.backends.docker.probe import check_data_root, check_mlflow_directory
 from mlops_assets.backends.docker.sweep import sweep
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.steps.catalog import ASSETS, PROMOTE, UNPARTITIONED, step_of_asset
 from mlops_assets.steps.runner import PartitionResult, RunInfo
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import dagster as dg
 
     from mlops_assets.backends.docker.client import StepClient
@@ -53,7 +56,7 @@ class DockerBackend:
         """Name the parts; nothing is connected yet."""
         self._config, self._store, self._tracking, self._source = config, store, tracking, source
         self._engine = Engine()
-        self._sees_data_root = self._engine.is_local and config.host_data_dir is None
+        self._proved: set[Path] = set()
         self._run_id = ""
         self._plan: Sequence[str] = ()
         self._days: tuple[str, ...] = ()
@@ -84,8 +87,8 @@ class DockerBackend:
                     missing.discard(result.partition)
                     is_well = is_well and not result.error
                     yield self._seen(asset, result)
-        if not is_well:
-            self._drop_next()  # Dagster will not ask for the next asset
+        if missing or not is_well:
+            self._drop_next()  # Dagster will not ask for what depends on this
         if missing:
             raise self._silent(asset)
 
@@ -95,6 +98,7 @@ class DockerBackend:
         for payload in self._payloads(UNPARTITIONED, (), run, context):
             decision.update(payload.get(piped.PROMOTION, {}))
         if not decision:
+            self._drop_next()
             raise self._silent(UNPARTITIONED)
         return decision
 
@@ -117,24 +121,36 @@ class DockerBackend:
 
         extras = {piped.ASSET: asset, piped.PARTITIONS: list(days), piped.PARENT_RUN: run.parent_run_id}
         failure: Mapping[str, Any] | None = None
+        step = self._step(asset)
+        image = self._config.images[step]
+        if run.dagster_run_id != self._run_id:
+            self._plan = []  # it was another run's
+        for one in {self._step(later) for later in (asset, *self._plan)}:
+            check_image(self._engine, self._config.images[one])  # before hours of work, not after
+        self._plan = [later for later in self._plan if later != asset]
         try:
             with ExitStack() as stack:
                 container = self._launched(run.dagster_run_id, asset, days)
                 stack.callback(container.remove)
                 self._make_accessible(asset, days)
-                for payload in self._client.stream(context, container, extras, lambda: self._launch_after(asset)):
+                for payload in self._client.stream(context, container, extras, self._launch_after):
                     failure = payload.get(piped.FAILURE, failure)
                     yield payload
+            _raise_if(failure, step, image)
         except BaseException as error:
             self._drop_next()
             if not isinstance(error, ContainerFailedError):
                 raise
-            step = self._step(asset)
-            image = self._config.images[step]
-            if failure is not None:
-                raise _error(failure, step, image) from None
+            how, was_out_of_memory = error.args
+            if was_out_of_memory:
+                limit = (
+                    f"the limit is {self._config.memory}" if self._config.memory else "there is no limit but the host's"
+                )
+                how = f"killed: out of memory ({limit}, see MLOPS_DOCKER_MEMORY), {how}"
+            else:
+                _raise_if(failure, step, image)
             raise StepFailedError(
-                f"The container of step {step} (image {image}) ended with {error}\nWhat was published stays."
+                f"The container of step {step} (image {image}) ended: {how}\nWhat was published stays."
             ) from None
 
     def _launched(self, run_id: str, asset: str, days: tuple[str, ...]) -> StepContainer:
@@ -146,9 +162,10 @@ class DockerBackend:
             waiting.container.remove(at_once=True)
         return self._launch(run_id, asset, days)
 
-    def _launch_after(self, asset: str) -> None:
-        if asset in self._plan[:-1]:
-            self._launch_ahead(self._plan[self._plan.index(asset) + 1])
+    def _launch_after(self) -> None:
+        """While a step is at work: start what comes next. If Dagster takes another order, it is only dropped."""
+        if self._plan:
+            self._launch_ahead(self._plan[0])
 
     def _launch_ahead(self, asset: str) -> None:
         """Start the container of what will be asked for next; what goes wrong here is told when it is asked for."""
@@ -165,17 +182,17 @@ class DockerBackend:
     def _launch(self, run_id: str, asset: str, days: tuple[str, ...]) -> StepContainer:
         config, step = self._config, self._step(asset)
         image = config.images[step]
-        check_image(self._engine, image)
         directories = self._make_accessible(asset, days)
-        if not self._sees_data_root:
-            check_data_root(self._engine, config, image)
-            self._sees_data_root = True
+        if not self._engine.is_local or config.host_data_dir is not None:
+            self._prove(image, directories)
         return self._client.launch(
             image,
             [step, "--pipes", str(len(days))],
             access.environment(step, config, self._tracking),
+            access.secrets(step, self._tracking),
             {
                 **access.hardening(config),
+                "name": f"mlops-assets-{asset}-{run_id[:8]}-{uuid.uuid4().hex[:6]}",
                 "labels": labels(run_id, asset, days),
                 "mounts": access.mounts(directories, config),
                 "network_mode": access.network(step, config, self._tracking),
@@ -184,6 +201,16 @@ class DockerBackend:
                 "nano_cpus": int(config.cpus * 1e9) if config.cpus else None,
             },
         )
+
+    def _prove(self, image: str, directories: Sequence[access.Directory]) -> None:
+        """Look once whether the engine sees the same directories: it, or this process, may be somewhere else."""
+        if self._config.data_dir not in self._proved:
+            check_data_root(self._engine, self._config, image)
+            self._proved.add(self._config.data_dir)
+        for one in directories:
+            if not one.by_day and one.path not in self._proved:
+                check_mlflow_directory(self._engine, self._config, image, one.path)
+                self._proved.add(one.path)
 
     def _make_accessible(self, asset: str, days: Sequence[str]) -> list[access.Directory]:
         directories = access.directories(self._step(asset), self._config, self._tracking)
@@ -194,7 +221,7 @@ class DockerBackend:
     def _client(self) -> StepClient:
         from mlops_assets.backends.docker.client import StepClient
 
-        return StepClient(self._engine, self._config.stop_seconds, self._config.memory)
+        return StepClient(self._engine, self._config.stop_seconds)
 
     def _step(self, asset: str) -> str:
         return PROMOTE if asset == UNPARTITIONED else step_of_asset(asset, self._source).name
@@ -217,19 +244,22 @@ class DockerBackend:
             if manifest is None or manifest.digest != result.metadata.get("sha256"):
                 raise StepFailedError(
                     f"The container published {asset} of {result.partition}, but not under {self._store.root} as it is"
-                    f" seen here: the Docker engine knows another directory by that path. Set HOST_DATA_DIR to the"
-                    " path that the data root has on the engine's host."
+                    f" seen here: either another run published it anew meanwhile, or the Docker engine knows another"
+                    " directory by that path. Then set HOST_DATA_DIR to the path that the data root has on the"
+                    " engine's host (mlops-assets doctor tells)."
                 )
         return result
 
 
-def _error(failure: Mapping[str, Any], step: str, image: str) -> Exception:
-    """The error that the step raised, if it is one of ours; the same class, so that all backends fail alike."""
+def _raise_if(failure: Mapping[str, Any] | None, step: str, image: str) -> None:
+    """Raise the error that the step told of, if it did; of the same class, so that all backends fail alike."""
+    if failure is None:
+        return
     message, name = str(failure.get("message")), failure.get("type")
     if name is None:
-        return StepFailedError(f"Step {step} (image {image}) failed: {message}\nThe log of the run has the traceback.")
+        raise StepFailedError(f"Step {step} (image {image}) failed: {message}\nThe log of the run has the traceback.")
     kinds = {f"{kind.__module__}:{kind.__qualname__}": kind for kind in _with_subclasses(MlopsAssetsError)}
-    return kinds.get(name, MlopsAssetsError)(message)
+    raise kinds.get(name, MlopsAssetsError)(message)
 
 
 def _with_subclasses(kind: type[MlopsAssetsError]) -> Iterator[type[MlopsAssetsError]]:
@@ -244,7 +274,7 @@ def _result(content: Any, days: Sequence[str], image: str) -> PartitionResult:
         result = PartitionResult(**content)
     except TypeError:
         result = None
-    if result is None or result.partition not in days:
+    if result is None or result.partition not in days or not isinstance(result.metadata, dict):
         raise StepFailedError(
             f"The image {image} reported {content!r:.200}, which is no result of a day that it was asked for. Make the"
             " image from ours of this version."

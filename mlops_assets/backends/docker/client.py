@@ -38,10 +38,13 @@ class _Lines(dg.PipesMessageReader):
         message = _message(line)
         if message is None:
             sys.stdout.write(line + "\n")  # of an image whose process prints beside its messages
-        elif message["method"] == "report_custom_message":
-            return message["params"]["payload"]
-        else:
+            return None
+        try:
+            if message["method"] == "report_custom_message":
+                return message["params"]["payload"]
             self._handler.handle_message(message)  # type: ignore[arg-type]  # checked by the handler
+        except Exception as error:  # an image that is not ours may say anything
+            sys.stderr.write(f"A message of the container was not understood ({error}): {line}\n")
         return None
 
     @property
@@ -59,13 +62,18 @@ class StepClient(PipesDockerClient):
     status" of every failure, and leaves the container behind.
     """
 
-    def __init__(self, engine: Engine, stop_seconds: int, memory: str | None) -> None:
+    def __init__(self, engine: Engine, stop_seconds: int) -> None:
         """Nothing is connected yet."""
         super().__init__()
-        self._engine, self._stop_seconds, self._memory = engine, stop_seconds, memory
+        self._engine, self._stop_seconds = engine, stop_seconds
 
     def launch(
-        self, image: str, command: Sequence[str], environment: Mapping[str, str], options: Mapping[str, Any]
+        self,
+        image: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        secrets: Mapping[str, str],
+        options: Mapping[str, Any],
     ) -> StepContainer:
         """Start a container, which then gets ready and waits for :meth:`stream`.
 
@@ -73,6 +81,7 @@ class StepClient(PipesDockerClient):
             image: Image, which must be there: nothing is pulled.
             command: Arguments of the image's entry point.
             environment: Variables of the process.
+            secrets: Further ones, which the engine is not to know.
             options: What else the container is made with (``docker.models.containers.ContainerCollection.create``).
 
         Raises:
@@ -92,6 +101,7 @@ class StepClient(PipesDockerClient):
         container = StepContainer(self._engine, made, self._stop_seconds)
         try:
             container.start()
+            container.say(json.dumps(dict(secrets)))
         except BaseException:
             container.remove(at_once=True)
             raise
@@ -133,11 +143,11 @@ class StepClient(PipesDockerClient):
                     yield payload
             code = container.exit_code()
             if code:
-                raise ContainerFailedError(container.how_it_ended(code, self._memory))
+                raise ContainerFailedError(container.how_it_ended(code), container.was_out_of_memory())
 
 
 class ContainerFailedError(Exception):
-    """The container ended with another exit code than 0; the message says how."""
+    """The container ended with another exit code than 0: how, and whether its memory was too little."""
 
 
 def _message(line: str) -> dict[str, Any] | None:

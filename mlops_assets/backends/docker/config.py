@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class DockerConfig:
     """How and with what the containers are made.
 
     Attributes:
         images: Step -> image.
         data_dir: The data root as this process sees it, absolute.
-        environment: The settings, for the steps' processes; values may be secret.
+        environment: The settings, for the steps' processes; nothing secret.
         host_data_dir: The data root as the engine's host sees it; None: the same path.
         network: Of the containers that need one; None: decided by where the tracking server is.
         memory: Limit of a container, as Docker writes it (``2g``); None: no limit.

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.backends.docker.engine import Engine, EngineError
@@ -32,8 +32,16 @@ class StepContainer:
     nothing is left even if this process is killed.
     """
 
-    def __init__(self, engine: Engine, container: Container, stop_seconds: int) -> None:
-        """Attach to it before it starts, so that no output is lost."""
+    def __init__(self, engine: Engine, container: Container, stop_seconds: int, *, echo: bool = True) -> None:
+        """Name the parts.
+
+        Args:
+            engine: Where it is.
+            container: What was created, with its input open and to be removed by the engine.
+            stop_seconds: How long it may take to end when it is told to.
+            echo: Whether its standard error is passed on to ours.
+        """
+        self._echo = echo
         self._engine, self._api, self._id = engine, engine.client.api, str(container.id)
         self._stop_seconds = stop_seconds
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
@@ -44,14 +52,14 @@ class StepContainer:
         self._is_gone = False
 
     def start(self) -> None:
-        """Start it.
+        """Attach to it, so that no output is lost, and start it.
 
         Raises:
             EngineError: The engine refused.
         """
         with self._engine.errors("start a container"):
             attached = self._api.attach_socket(self._id, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-            self._socket = attached._sock  # noqa: SLF001  # a SocketIO cannot be written to
+            self._socket = getattr(attached, "_sock", attached)  # a SocketIO cannot be written to
             self._socket.settimeout(None)
             self._reader = attached
             # Asked before the start: afterwards the container may be gone already.
@@ -76,11 +84,10 @@ class StepContainer:
         pending = {STDOUT: _Lines(), STDERR: _Lines()}
         try:
             for stream, data in frames_iter(self._reader, tty=False):
-                lines = pending[stream].ended(data)
                 if stream == STDOUT:
-                    yield from lines
+                    yield from pending[STDOUT].ended(data)
                 else:
-                    self._pass_on(lines)
+                    self._pass_on(pending[STDERR].ended(data))
         except OSError as error:
             raise EngineError(
                 f"The connection to the Docker engine at {self._engine.address} broke while the step was at work:"
@@ -88,6 +95,11 @@ class StepContainer:
             ) from error
         yield from pending[STDOUT].rest()
         self._pass_on(pending[STDERR].rest())
+
+    @property
+    def last_line(self) -> str:
+        """The last line of its standard error, if there was one."""
+        return self._last_lines[-1] if self._last_lines else ""
 
     def exit_code(self) -> int:
         """Wait until the container is gone; gives the exit code of its process.
@@ -99,18 +111,17 @@ class StepContainer:
         with self._engine.errors("tell how the container ended"):
             answer = self._removal.json()
             if "StatusCode" not in answer:
-                raise OSError(f"it answers {answer!r}")
+                raise EngineError(f"The Docker engine at {self._engine.address} does not tell how it ended: {answer!r}")
         self._is_gone = True
         return int(answer["StatusCode"])
 
-    def how_it_ended(self, code: int, memory: str | None) -> str:
+    def how_it_ended(self, code: int) -> str:
         """Exit code, the reason where it is known, and the last lines of output: for an error message."""
         reason = f"exit code {code}"
         if code in _STOPPED:
             reason += ", stopped from outside"
         elif code == _KILLED:
-            limit = f" (limit {memory}, MLOPS_DOCKER_MEMORY)" if memory else ""
-            reason += f", killed: out of memory{limit}" if self._was_out_of_memory() else ", killed from outside"
+            reason += ", killed from outside"
         lines = "\n".join(self._last_lines)
         return f"{reason}. Its last lines:\n{lines}" if lines else f"{reason}, without a word"
 
@@ -123,13 +134,15 @@ class StepContainer:
         import docker.errors
         import requests
 
-        with suppress(docker.errors.APIError, requests.RequestException):
-            if self._began and not self._is_gone and not at_once:
-                self._api.stop(self._id, timeout=self._stop_seconds)
-        for held in (self._socket, self._reader, self._removal):
-            if held is not None:
-                with suppress(OSError):
-                    held.close()
+        try:
+            with suppress(docker.errors.APIError, requests.RequestException):
+                if self._began and not self._is_gone and not at_once:
+                    self._api.stop(self._id, timeout=self._stop_seconds)
+        finally:  # whoever cannot wait any longer leaves the container without input, and it ends by itself
+            for held in (self._socket, self._reader, self._removal):
+                if held is not None:
+                    with suppress(OSError):
+                        held.close()
         deadline = time.monotonic() + _SECONDS_TO_VANISH
         while not self._is_gone and time.monotonic() < deadline:
             try:
@@ -144,15 +157,18 @@ class StepContainer:
     def _pass_on(self, lines: Sequence[str]) -> None:
         """To where Dagster keeps what a step prints, and not line by line into its database."""
         if lines:
-            sys.stderr.write("\n".join((*lines, "")))
+            if self._echo:
+                sys.stderr.write("\n".join((*lines, "")))
             self._last_lines.extend(line[:_LINE_SHOWN] for line in lines[-_LAST_LINES:] if line.strip())
 
-    def _was_out_of_memory(self) -> bool:
+    def was_out_of_memory(self) -> bool:
+        """Whether the kernel killed a process of the container for its memory; not always the one waited for."""
         with self._engine.errors("tell why the container was killed"):
             events: Any = self._engine.client.events(
                 since=int(self._began), until=int(time.time()) + 1, filters={"container": self._id, "event": "oom"}
             )
-            return any(True for _ in events)
+            with closing(events):
+                return any(True for _ in events)
 
 
 class _Lines:

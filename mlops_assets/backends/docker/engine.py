@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 _SECONDS_TO_ANSWER = 60
+_DEFAULT = "unix:///var/run/docker.sock"
 
 
 class EngineError(MlopsAssetsError):
@@ -46,12 +47,20 @@ class Engine:
 
     @property
     def address(self) -> str:
-        """Where the engine is, for messages."""
-        return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        """Where the engine is: ``DOCKER_HOST``, else the current context of Docker's command line."""
+        if given := os.environ.get("DOCKER_HOST"):
+            return given
+        from docker.context import ContextAPI
+        from docker.errors import DockerException
+
+        with suppress(DockerException, OSError, ValueError):
+            if current := ContextAPI.get_current_context():
+                return str(current.Host or _DEFAULT)
+        return _DEFAULT
 
     @property
     def is_local(self) -> bool:
-        """Whether the engine's host is certainly this one: it answers on a socket here, and this is no container."""
+        """Whether the engine's host is taken to be this one: it answers on a socket here, and this is no container."""
         return self.address.startswith("unix:") and not Path("/.dockerenv").exists()
 
     @contextmanager

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mlops_assets.backends.docker.labels import ASSET, PARTITIONS, RUN_ID
+from mlops_assets.backends.docker.engine import EngineError
+from mlops_assets.backends.docker.labels import ASSET, PARTITIONS, PROCESS, RUN_ID
+from mlops_assets.backends.process import is_gone
 
 if TYPE_CHECKING:
     from mlops_assets.backends.docker.engine import Engine
 
 
 def sweep(engine: Engine, is_over: Callable[[str], bool], stop_seconds: int) -> list[str]:
-    """Stop and remove the containers whose Dagster run is over.
+    """Stop and remove the containers whose Dagster run is over, or whose process on this host is gone.
 
     Args:
         engine: Where to look.
@@ -21,35 +23,38 @@ def sweep(engine: Engine, is_over: Callable[[str], bool], stop_seconds: int) -> 
         stop_seconds: How long a container may take to end.
 
     Returns:
-        A line for each container that was removed.
+        A line for each container that was removed, or could not be.
 
     Raises:
-        EngineError: The engine cannot be reached, or refused.
+        EngineError: The engine cannot be reached.
     """
-    import docker.errors
-
     removed = []
     with engine.errors("list containers"):
-        api = engine.client.api
-        for found in api.containers(all=True, filters={"label": RUN_ID}):
-            labels = found["Labels"]
-            if not is_over(labels[RUN_ID]):
-                continue
-            with suppress(docker.errors.NotFound):  # it has just gone by itself
-                api.stop(found["Id"], timeout=stop_seconds)
-                with suppress(docker.errors.NotFound):  # as above: the engine removes it when it stops
-                    _remove(engine, found["Id"])
-                what = " ".join(filter(None, (labels.get(ASSET), labels.get(PARTITIONS))))
-                removed.append(f"{found['Names'][0].lstrip('/')} ({what}, run {labels[RUN_ID]}, {found['State']})")
+        found = engine.client.api.containers(all=True, filters={"label": RUN_ID})
+    for one in found:
+        labels = one["Labels"]
+        if not (is_over(labels[RUN_ID]) or is_gone(labels.get(PROCESS, ""))):
+            continue
+        what = " ".join(filter(None, (labels.get(ASSET), labels.get(PARTITIONS))))
+        line = f"{one['Names'][0].lstrip('/')} ({what}, run {labels[RUN_ID]}, {one['State']})"
+        try:
+            with engine.errors(f"remove container {line}"):
+                _remove(engine, one["Id"], stop_seconds)
+        except EngineError as error:  # the others must not stay because of it
+            line = str(error)
+        removed.append(line)
     return removed
 
 
-def _remove(engine: Engine, container: str) -> None:
+def _remove(engine: Engine, container: str, stop_seconds: int) -> None:
     import docker.errors
 
-    try:
-        engine.client.api.remove_container(container, force=True)
-    except docker.errors.APIError as error:
-        if error.status_code != 409:  # noqa: PLR2004  # "removal is already in progress"
-            raise
-        engine.client.api.wait(container, condition="removed")
+    api = engine.client.api
+    with suppress(docker.errors.NotFound):  # it went by itself
+        api.stop(container, timeout=stop_seconds)
+        try:
+            api.remove_container(container, force=True)
+        except docker.errors.APIError as error:
+            if error.status_code != 409:  # noqa: PLR2004  # "removal is already in progress"
+                raise
+            api.wait(container, condition="removed")
