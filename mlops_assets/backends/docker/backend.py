@@ -192,7 +192,7 @@ class DockerBackend:
             access.secrets(step, self._tracking),
             {
                 **access.hardening(config),
-                "name": f"mlops-assets-{asset}-{run_id[:8]}-{uuid.uuid4().hex[:6]}",
+                "name": f"mlops-assets-{asset}-{uuid.uuid4().hex[:12]}",
                 "labels": labels(run_id, asset, days),
                 "mounts": access.mounts(directories, config),
                 "network_mode": access.network(step, config, self._tracking),
