@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     )
     start_date: dt.date = Field(dt.date(2026, 1, 1), description="The first day: where the partitions begin.")
     timezone: str = Field("UTC", description="The time zone in which a day begins and ends, such as Europe/Berlin.")
+    automate: bool = Field(
+        False, description="Whether schedules and sensors are on without being switched on in Dagster's UI."
+    )
+    sensor_seconds: int = Field(15, ge=1, le=3_600, description="Seconds between two looks of a sensor.")
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     rows_per_day: int = Field(10_000, ge=1, le=10_000_000, description="Rows that a generator makes for a day.")
     csv_delimiter: str = Field(",", min_length=1, max_length=1, description="Between the cells of delivered files.")
