@@ -54,7 +54,7 @@ def build_backend(settings: Settings) -> Backend:
     from mlops_assets.backends.docker.backend import DockerBackend
 
     return DockerBackend(
-        docker_config(settings), build_store(settings), tracking_config(settings), settings.parameters().source
+        docker_config(settings), build_store(settings), tracking_config(settings), settings.parameters()
     )
 
 
@@ -66,8 +66,7 @@ def build_local_backend(settings: Settings, tracking: Tracking | None = None) ->
         return InProcessBackend(build_store(settings), tracking, settings.parameters())
     from mlops_assets.backends.workers import WorkersBackend
 
-    data_dir = str(settings.data_dir.absolute())
-    return WorkersBackend(data_dir, tracking, settings.parameters(), min(workers, MAX_WORKERS))
+    return WorkersBackend(build_store(settings), tracking, settings.parameters(), min(workers, MAX_WORKERS))
 
 
 def docker_config(settings: Settings) -> DockerConfig:

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 
 class MlopsAssetsError(Exception):
-    """Base of all errors whose message is written for the user."""
+    """Base of all errors whose message is written for the user.
+
+    Attributes:
+        can_heal: Whether the same may succeed later: an engine, a network or a server was away.
+    """
+
+    can_heal = False
 
 
 class DataError(MlopsAssetsError):

@@ -10,15 +10,22 @@ from mlops_assets.steps.runner import PartitionResult, RunInfo
 if TYPE_CHECKING:
     from dagster import AssetExecutionContext
 
+    from mlops_assets.steps.parameters import Parameters
+    from mlops_assets.store.local import LocalStore
+
 
 class Backend(Protocol):
     """Runs steps somewhere.
 
     Attributes:
         runs_elsewhere: Whether steps run in something that may outlive the process that started it.
+        store: The data root, as it is seen here.
+        params: Of the steps.
     """
 
     runs_elsewhere: bool
+    store: LocalStore
+    params: Parameters
 
     def prepare(self, assets: Sequence[str], partitions: Sequence[str], run_id: str = "") -> None:
         """Get ready for what will be asked for; may go on in the background. Never necessary, only faster.

@@ -31,7 +31,7 @@ class InProcessBackend:
         before_recording: Callable[[str], None] | None = None,
     ) -> None:
         """Name the parts; nothing is opened before a step runs."""
-        self._store, self._tracking, self._params = store, tracking, params
+        self.store, self.params, self._tracking = store, params, tracking
         self._before_recording = before_recording
 
     def prepare(self, assets: Sequence[str], partitions: Sequence[str], run_id: str = "") -> None:  # noqa: ARG002  # part of the interface
@@ -46,8 +46,8 @@ class InProcessBackend:
         context: AssetExecutionContext | None = None,  # noqa: ARG002  # part of the interface
     ) -> Generator[PartitionResult]:
         """See :meth:`mlops_assets.backends.base.Backend.materialize`."""
-        step = step_of_asset(asset, self._params.source)
-        runner = Runner(self._store, self._tracking, self._params, run, before_recording=self._before_recording)
+        step = step_of_asset(asset, self.params.source)
+        runner = Runner(self.store, self._tracking, self.params, run, before_recording=self._before_recording)
         return runner.run(step.name, partitions)
 
     def promote(
@@ -58,7 +58,7 @@ class InProcessBackend:
         """See :meth:`mlops_assets.backends.base.Backend.promote`."""
         from mlops_assets.steps.promotion import promote
 
-        return promote(self._store, self._tracking, self._params, by=f"Dagster run {run.dagster_run_id}")
+        return promote(self.store, self._tracking, self.params, by=f"Dagster run {run.dagster_run_id}")
 
     def sweep(self, is_over: Callable[[str], bool]) -> list[str]:  # noqa: ARG002  # part of the interface
         """See :meth:`mlops_assets.backends.base.Backend.sweep`; processes end with the one that started them."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dagster import AssetExecutionContext
 
     from mlops_assets.steps.parameters import Parameters
+    from mlops_assets.store.local import LocalStore
     from mlops_assets.tracking.tracker import Tracking
 
 _SECONDS_TO_END = 20
@@ -32,6 +33,8 @@ _SECONDS_TO_END = 20
 
 class WorkerDiedError(MlopsAssetsError):
     """A worker ended in the middle of its work."""
+
+    can_heal = True  # the machine may have been short of memory for a while
 
 
 class _Worker:
@@ -95,9 +98,9 @@ class WorkersBackend:
 
     runs_elsewhere = False
 
-    def __init__(self, data_dir: str, tracking: Tracking, params: Parameters, count: int) -> None:
+    def __init__(self, store: LocalStore, tracking: Tracking, params: Parameters, count: int) -> None:
         """Name the parts; no process is started yet."""
-        self._data_dir, self._tracking, self._params, self._count = data_dir, tracking, params, count
+        self.store, self.params, self._tracking, self._count = store, params, tracking, count
         self._workers: list[_Worker] = []
 
     def prepare(self, assets: Sequence[str], partitions: Sequence[str], run_id: str = "") -> None:  # noqa: ARG002  # part of the interface
@@ -141,7 +144,7 @@ class WorkersBackend:
     def _grow(self, days: int, assets: Sequence[str]) -> list[_Worker]:
         wanted = max(1, min(self._count, days))
         if (missing := wanted - len(self._workers)) > 0:
-            setup = Setup(self._data_dir, self._tracking.config, self._params, tuple(assets))
+            setup = Setup(str(self.store.root), self._tracking.config, self.params, tuple(assets))
             self._workers += _started(missing, setup)
         return self._workers[:wanted]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run_materialize(
-    assets: Sequence[str], partition: str | None, first: str | None, last: str | None, *, as_json: bool
+    assets: Sequence[str], partition: str | None, first: str | None, last: str | None, *, force: bool, as_json: bool
 ) -> None:
     """Check the arguments, run, report."""
     settings = Settings()
@@ -41,7 +41,8 @@ def run_materialize(
             if error and not as_json:
                 errors.print(f"{asset} {ds}: {error}", style="red", markup=False)
 
-        outcome = run_assets(settings, backend, instance, chosen, days, on_result, run_id)
+        outcome = run_assets(settings, backend, instance, chosen, days, on_result, run_id, force=force)
+        bar.update(bar.task_ids[0], completed=total)
     _report(outcome, chosen, days, as_json=as_json)
 
 
@@ -84,12 +85,17 @@ def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, 
                     {"asset": asset, "partition": ds or None, "metadata": metadata}
                     for (asset, ds), metadata in outcome.results.items()
                 ],
+                "up_to_date": outcome.up_to_date,
                 "failures": outcome.failures,
             }
         )
     elif outcome.success:
         span = f" for {days[0]}" + (f" … {days[-1]}" if len(days) > 1 else "") if days else ""
-        console.print(f"[green]done[/] {', '.join(assets)}{span} (Dagster run {outcome.run_id})")
+        known = f"; {outcome.up_to_date:,} of {len(outcome.results) + outcome.up_to_date:,} were up to date"
+        console.print(
+            f"[green]done[/] {', '.join(assets)}{span}{known if outcome.up_to_date else ''}"
+            f" (Dagster run {outcome.run_id})"
+        )
     if not outcome.success:
         from mlops_assets.cli.runs import INTERRUPTED
 

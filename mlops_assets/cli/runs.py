@@ -15,6 +15,7 @@ from mlops_assets.assembly import build_tracking
 from mlops_assets.backends.process import process_tag
 from mlops_assets.pipeline.build import assemble
 from mlops_assets.pipeline.liveness import PROCESS_TAG
+from mlops_assets.pipeline.materialization import FORCE_TAG
 from mlops_assets.pipeline.partitions import daily_partitions
 from mlops_assets.steps.catalog import UNPARTITIONED
 
@@ -42,13 +43,15 @@ class RunOutcome:
     Attributes:
         run_id: Dagster's.
         success: Whether all steps succeeded.
-        results: What each (asset, partition) reported; the partition of an unpartitioned asset is ``""``.
+        results: What each (asset, partition) reported that was made; the partition of an unpartitioned asset is ``""``.
+        up_to_date: How many (asset, partition) need not be made again.
         failures: Asset -> message.
     """
 
     run_id: str
     success: bool
     results: Mapping[tuple[str, str], Mapping[str, Any]]
+    up_to_date: int
     failures: Mapping[str, str]
 
 
@@ -57,7 +60,7 @@ class _Observed:
 
     def __init__(self, backend: Backend, on_result: OnResult) -> None:
         self._backend, self._on_result = backend, on_result
-        self.runs_elsewhere = backend.runs_elsewhere
+        self.runs_elsewhere, self.store, self.params = backend.runs_elsewhere, backend.store, backend.params
         self.results: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     def materialize(
@@ -94,6 +97,8 @@ def run_assets(
     days: Sequence[str],
     on_result: OnResult,
     run_id: str | None = None,
+    *,
+    force: bool = False,
 ) -> RunOutcome:
     """Materialize assets for consecutive days in one run.
 
@@ -105,6 +110,7 @@ def run_assets(
         days: Consecutive partition keys, oldest first; may be empty if only the unpartitioned asset is named.
         on_result: Called after each day of each asset.
         run_id: Of the run, if the backend was prepared for one.
+        force: Of several days, make also those that are up to date.
     """
     for one in (signal.SIGINT, signal.SIGTERM):  # both end the run properly, also where the shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
@@ -118,6 +124,7 @@ def run_assets(
         tags={
             PROCESS_TAG: process_tag(),
             **({_RANGE_START: days[0], _RANGE_END: days[-1]} if len(days) > 1 else {}),
+            **({FORCE_TAG: "true"} if force else {}),
         },
         raise_on_error=False,
         run_id=run_id,
@@ -126,7 +133,9 @@ def run_assets(
     if not result.success and not failures:  # a resource could not be made, say
         ends = [event.job_failure_data for event in result.all_events if event.is_job_failure]
         failures = {"run": _root(ends[-1].error if ends else None)}
-    return RunOutcome(result.run_id, result.success, observed.results, failures)
+    events = result.filter_events(lambda event: event.is_step_materialization)
+    known = sum("up_to_date" in event.step_materialization_data.materialization.metadata for event in events)
+    return RunOutcome(result.run_id, result.success, observed.results, known, failures)
 
 
 def _message(event: dg.DagsterEvent) -> str:

@@ -68,7 +68,7 @@ def _declare(days: dg.DailyPartitionsDefinition) -> Assets:
         context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend], mlflow: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
         """A scikit-learn pipeline with its preprocessing inside, logged and registered in MLflow."""
-        return materialize_partitions(context, backend, parent_run_id=mlflow.active_run().info.run_id)
+        return materialize_partitions(context, backend, parent_run_id=lambda: mlflow.active_run().info.run_id)
 
     @dg.asset(**declared("metrics", TRAINING, {"scikitlearn", "mlflow"}, ("split", "model")))
     def metrics(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:

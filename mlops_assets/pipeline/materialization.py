@@ -1,86 +1,88 @@
-"""The body that all partitioned assets share: run the step for the run's days, report each day to Dagster."""
+"""The bodies that the assets share: run the step for the run's days, report each day to Dagster."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.pipeline.liveness import tag_process
+from mlops_assets.pipeline.lost_days import is_last_step, lose_days, lost_days, report_days_by_hand
 from mlops_assets.pipeline.metadata import to_dagster
+from mlops_assets.pipeline.retries import told_to_dagster
 from mlops_assets.pipeline.sweeping import sweep
 from mlops_assets.steps.catalog import ASSETS
-from mlops_assets.steps.runner import PartitionResult, RunInfo
+from mlops_assets.steps.freshness import why_stale
+from mlops_assets.steps.runner import PartitionResult, RunInfo, described
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mlops_assets.backends.base import Backend
 
-_DAYS_NAMED = 10
+FORCE_TAG = "mlops_assets/force"
+"""Run tag: ``true`` makes all days of a range, also those that are up to date."""
+
 _PROGRESS_LINES = 10
 
 
-def run_info(context: dg.AssetExecutionContext, parent_run_id: str | None = None) -> RunInfo:
-    """On whose behalf the steps run."""
-    return RunInfo(dagster_run_id=context.run.run_id, parent_run_id=parent_run_id)
-
-
 def materialize_partitions(
-    context: dg.AssetExecutionContext, backend: Backend, *, parent_run_id: str | None = None
+    context: dg.AssetExecutionContext, backend: Backend, *, parent_run_id: Callable[[], str] | None = None
 ) -> dg.MaterializeResult:
     """Make the run's partitions of the asset.
 
-    Every day has metadata of its own, also in a run over many days. Days that were finished before a failure are
-    materialized all the same: Dagster's own event for a failed step would lose them.
+    Every day has metadata of its own, also in a run over many days. Of those, days that are up to date are not made
+    again (save with :data:`FORCE_TAG`), and a day that cannot be made does not lose the others
+    (:mod:`~mlops_assets.pipeline.lost_days`).
 
     Raises:
-        dagster.Failure: Some days could not be made; they are named with their errors.
+        dagster.Failure: No day is left, or this is the last step of a run that lost some: they are named.
     """
-    _begin(context, backend)
-    days = context.partition_keys
-    backend.prepare(_from_here_on(context), days, context.run.run_id)
-    done: list[PartitionResult] = []
-    failed: list[PartitionResult] = []
-    run = run_info(context, parent_run_id)
-    try:
-        with closing(backend.materialize(context.asset_key.path[-1], days, run, context)) as results:
-            for result in results:
-                (failed if result.error else done).append(result)
-                count = len(done) + len(failed)
-                if result.error or count % math.ceil(len(days) / _PROGRESS_LINES) == 0:
-                    context.log.info(f"{result.partition}: {result.error or 'done'} ({count} of {len(days)})")
-    except BaseException as error:
-        _report_finished(context, done)
-        if isinstance(error, MlopsAssetsError):
-            raise dg.Failure(str(error)) from error
-        raise
-    if failed:
-        _report_finished(context, done)
-        raise _failure(failed, len(days))
-    for result in done:
-        context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
-    return dg.MaterializeResult()
+    with told_to_dagster():
+        _begin(context, backend)
+        asset, days = context.asset_key.path[-1], context.partition_keys
+        lost = lost_days(context)
+        possible = sorted(set(days) - lost.before(asset))
+        done = _up_to_date(context, backend, asset, possible) if len(days) > 1 else []
+        todo = sorted(set(possible) - {one.partition for one in done})
+        if done and todo:
+            context.log.info(f"{len(done)} of {len(days)} days are up to date; {len(todo)} are made")
+        run = RunInfo(context.run.run_id, parent_run_id() if parent_run_id and todo else None)
+        failed = _make(context, backend, asset, todo, run, done) if todo else {}
+        if failed:
+            lost = lose_days(context, asset, failed, len(days))
+        if not lost.days:
+            for result in done:
+                context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
+            return dg.MaterializeResult()
+        _report(context, done)
+        if not done or is_last_step(context):
+            raise lost.failure()
+        report_days_by_hand(context, True)
+        return dg.MaterializeResult()
 
 
 def materialize_promotion(context: dg.AssetExecutionContext, backend: Backend) -> dg.MaterializeResult:
     """Let the gate decide; the materialization records what it decided.
 
     Raises:
-        dagster.Failure: There is nothing to put into production.
+        dagster.Failure: There is nothing to put into production; or this is the last step of a run that lost days.
     """
-    _begin(context, backend)
-    try:
-        return dg.MaterializeResult(metadata=to_dagster(backend.promote(run_info(context), context)))
-    except MlopsAssetsError as error:
-        raise dg.Failure(str(error)) from error
+    with told_to_dagster():
+        _begin(context, backend)
+        metadata = to_dagster(backend.promote(RunInfo(context.run.run_id), context))
+        lost = lost_days(context)
+        if lost.days and is_last_step(context):
+            context.log_event(dg.AssetMaterialization(context.asset_key, metadata=metadata))
+            raise lost.failure()
+        return dg.MaterializeResult(metadata=metadata)
 
 
 def _begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
     tag_process(context)
+    report_days_by_hand(context, False)
     if backend.runs_elsewhere:  # what a killed run left at work must not work beside this one
         try:
             for line in sweep(context.instance, backend):
@@ -89,21 +91,55 @@ def _begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
             context.log.warning(f"What earlier runs may have left behind could not be looked for: {error}")
 
 
+def _up_to_date(
+    context: dg.AssetExecutionContext, backend: Backend, asset: str, days: Sequence[str]
+) -> list[PartitionResult]:
+    """The days that need not be made, with what is known of them."""
+    if context.run.tags.get(FORCE_TAG) == "true":
+        return []
+    store, params = backend.store, backend.params
+    fresh = [ds for ds in days if why_stale(store, params, asset, ds) is None]
+    return [PartitionResult(ds, {**described(store, store.require(asset, ds)), "up_to_date": True}) for ds in fresh]
+
+
+def _make(
+    context: dg.AssetExecutionContext,
+    backend: Backend,
+    asset: str,
+    days: Sequence[str],
+    run: RunInfo,
+    done: list[PartitionResult],
+) -> dict[str, str]:
+    """Run the step; adds the days that were made to ``done`` and gives the others with their errors.
+
+    What was finished before something went wrong for all days is reported all the same: Dagster's own event for a
+    failed step would lose it.
+    """
+    failed: dict[str, str] = {}
+    backend.prepare(_from_here_on(context), days, context.run.run_id)
+    try:
+        with closing(backend.materialize(asset, days, run, context)) as results:
+            for count, result in enumerate(results, 1):
+                if result.error:
+                    failed[result.partition] = result.error
+                    context.log.error(f"{result.partition}: {result.error} ({count} of {len(days)})")
+                else:
+                    done.append(result)
+                    if count % math.ceil(len(days) / _PROGRESS_LINES) == 0:
+                        context.log.info(f"{result.partition}: done ({count} of {len(days)})")
+    except BaseException:
+        _report(context, done)
+        raise
+    return failed
+
+
 def _from_here_on(context: dg.AssetExecutionContext) -> list[str]:
     """This asset, and those of its run that come later."""
     selected = {key.path[-1] for key in context.job_def.asset_layer.executable_asset_keys}
     return [asset for asset in ASSETS[ASSETS.index(context.asset_key.path[-1]) :] if asset in selected]
 
 
-def _report_finished(context: dg.AssetExecutionContext, done: Sequence[PartitionResult]) -> None:
+def _report(context: dg.AssetExecutionContext, done: Sequence[PartitionResult]) -> None:
     for result in done:
-        context.log_event(
-            dg.AssetMaterialization(context.asset_key, partition=result.partition, metadata=to_dagster(result.metadata))
-        )
-
-
-def _failure(failed: Sequence[PartitionResult], days: int) -> dg.Failure:
-    shown = "\n".join(f"{result.partition}: {result.error}" for result in failed[:_DAYS_NAMED])
-    more = f"\n… and {len(failed) - _DAYS_NAMED} more" if len(failed) > _DAYS_NAMED else ""
-    # The input is as it is: trying again cannot help.
-    return dg.Failure(f"{len(failed)} of {days} days could not be made:\n{shown}{more}", allow_retries=False)
+        metadata: dict[str, Any] = to_dagster(result.metadata)
+        context.log_event(dg.AssetMaterialization(context.asset_key, partition=result.partition, metadata=metadata))

@@ -28,6 +28,7 @@ GENERATE = Step(
     function=_function("arrival", "generate"),
     inputs=(),
     outputs=(File("raw_data", layout.DATA), File("raw_data", layout.TARGET)),
+    settings=("source", "seed", "rows_per_day", "start_date"),
 )
 REGISTER = Step(
     name="register",
@@ -41,6 +42,7 @@ REGISTER = Step(
         File("raw_data", layout.DATA, Kind.DELIVERED),
         File("raw_data", layout.TARGET, Kind.DELIVERED),
     ),
+    settings=("csv_delimiter", "id_column", "text_columns", "target_column"),
 )
 PROCESS = Step(
     name="process",
@@ -48,6 +50,7 @@ PROCESS = Step(
     function=_function("process", "process"),
     inputs=(_RAW_DATA, _RAW_TARGET),
     outputs=(_TRAIN_DATA,),
+    settings=("id_column", "target_column", "drop_columns"),
 )
 SPLIT = Step(
     name="split",
@@ -55,6 +58,7 @@ SPLIT = Step(
     function=_function("split", "split"),
     inputs=(_TRAIN_DATA,),
     outputs=(_TRAIN, _VAL),
+    settings=("id_column", "target_column", "validation_share"),
 )
 TRAIN = Step(
     name="train",
@@ -62,6 +66,7 @@ TRAIN = Step(
     function=_function("train", "train"),
     inputs=(File("split", layout.TRAIN, window=True),),
     outputs=(_MODEL,),
+    settings=("id_column", "target_column", "estimator", "imputation", "seed", "train_window_days"),
     uses_tracking=True,
 )
 EVALUATE = Step(
@@ -70,6 +75,7 @@ EVALUATE = Step(
     function=_function("evaluate", "evaluate"),
     inputs=(_VAL, _MODEL),
     outputs=(File("metrics", layout.METRICS, Kind.JSON),),
+    settings=("target_column", "positive_label"),
     uses_tracking=True,
 )
 PREDICT = Step(
@@ -78,6 +84,7 @@ PREDICT = Step(
     function=_function("predict", "predict"),
     inputs=(File("raw_data", layout.DATA, Kind.STREAM),),
     outputs=(File("predictions", layout.PREDICTIONS, Kind.STREAM),),
+    settings=("id_column", "model_version"),
     uses_production_model=True,
     uses_tracking=True,
 )
@@ -103,3 +110,10 @@ def step_of_asset(asset: str, source: str) -> Step:
     if asset == "raw_data":
         return REGISTER if source == "files" else GENERATE
     return next(step for step in STEPS.values() if step.asset == asset)
+
+
+def days_come_from(asset: str) -> tuple[str, ...]:
+    """The assets whose partition of a day an asset's partition of that day is made from, directly or not."""
+    files = () if asset in ("raw_data", UNPARTITIONED) else step_of_asset(asset, "").inputs
+    direct = tuple(dict.fromkeys(file.asset for file in files))
+    return tuple(dict.fromkeys([*(further for one in direct for further in days_come_from(one)), *direct]))

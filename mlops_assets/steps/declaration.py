@@ -66,6 +66,7 @@ class Step:
             import scikit-learn.
         inputs: What it reads.
         outputs: What it writes.
+        settings: The parameters that its outputs depend on.
         version: Changes when the same inputs would give other outputs.
         uses_production_model: Whether it also gets the model in production, as input ``production``.
         uses_tracking: Whether it talks to the tracking server.
@@ -76,6 +77,7 @@ class Step:
     function: Callable[[], Callable[[Mapping[str, Any], Parameters, str], Outcome]]
     inputs: tuple[File, ...]
     outputs: tuple[File, ...]
+    settings: tuple[str, ...]
     version: str = "1"
     uses_production_model: bool = False
     uses_tracking: bool = False

@@ -6,7 +6,6 @@ server, never the orchestrator.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.errors import DataError, MissingPartitionError, MlopsAssetsError
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.steps.declaration import File, Kind, Outcome, Step
+from mlops_assets.steps.freshness import SETTINGS_DIGEST
+from mlops_assets.steps.inputs import input_days, input_digest, input_digests, settings_digest
 from mlops_assets.store.layout import DATA, MODEL, manifest_name
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 PREVIEW_ROWS = 5
 PREVIEW_COLUMNS = 25
-_SHORT_DIGEST = 16
 
 
 class NoProductionModelError(MlopsAssetsError):
@@ -126,34 +126,32 @@ class Runner:
                 for file in step.outputs
                 if file.name in contents
             ]
-            metadata = {**outcome.metadata, **self._record(step, ds, outcome, inputs, digests, contents)}
+            metadata = {
+                **outcome.metadata,
+                **self._record(step, ds, outcome, inputs, digests, contents),
+                SETTINGS_DIGEST: settings_digest(step, self.params),
+            }
             manifest = publication.commit(files, inputs=digests, code_version=step.version, metadata=metadata)
-        return self._described(manifest, preview)
+        return {**described(self.store, manifest), **({"preview": preview} if preview else {})}
 
     def _read(self, step: Step, ds: str) -> tuple[dict[str, Any], dict[str, str]]:
         """The function's inputs by file name, and the digest of each file by its path below the data root."""
         inputs: dict[str, Any] = {}
-        digests = self._digests(step, ds)
+        digests = input_digests(self.store, self.params, step, ds)
         if step.uses_production_model:
             _, inputs["production"] = self._production_model()
         for file in step.inputs:
             if file.kind is Kind.DELIVERED:
                 inputs[file.name] = self._scan(file, ds)
                 continue
-            contents = [self._content(file, day) for day in self._days(file, ds)]
+            contents = [self._content(file, day) for day in input_days(self.store, self.params, file, ds)]
             inputs[file.name] = contents if file.window else contents[0]
-        if digests != self._digests(step, ds):
+        if digests != input_digests(self.store, self.params, step, ds):
             raise DataError(f"Inputs of {step.asset} of {ds} were published anew while they were read. Run it again.")
         if step.uses_production_model:
             version, _ = self._production_model()
             digests[f"models:/{version.name}/{version.number}"] = version.digest
         return inputs, digests
-
-    def _digest(self, file: File, ds: str) -> str:
-        """What identifies an input: of a model its fitted content, because skops writes other bytes each time."""
-        if file.kind is Kind.MODEL:
-            return str(self.store.require(file.asset, ds).metadata["model_digest"])
-        return self.store.info(file.asset, ds, file.name).sha256
 
     def _content(self, file: File, ds: str) -> Any:
         if file.kind is Kind.STREAM:
@@ -161,23 +159,6 @@ class Runner:
         if file.kind is Kind.MODEL:
             return self._model(file, ds)
         return self.store.read_table(file.asset, ds, file.name)
-
-    def _digests(self, step: Step, ds: str) -> dict[str, str]:
-        """Path below the data root -> digest of each published file that the step reads."""
-        return {
-            self.store.relative(file.asset, day, file.name): self._digest(file, day)
-            for file in step.inputs
-            if file.kind is not Kind.DELIVERED
-            for day in self._days(file, ds)
-        }
-
-    def _days(self, file: File, ds: str) -> list[str]:
-        """The day; for a window, its days that are there: the last one must be."""
-        if not file.window:
-            return [ds]
-        last = dt.date.fromisoformat(ds)
-        days = [(last - dt.timedelta(days=back)).isoformat() for back in range(self.params.train_window_days)]
-        return [day for day in reversed(days) if day == ds or self.store.manifest(file.asset, day)]
 
     def _words(self) -> list[str]:
         """The columns that the model in production knows as words: spelled as in the file they were trained on."""
@@ -189,7 +170,7 @@ class Runner:
         from mlops_assets.tracking.models import load_model
 
         content, _ = self.store.read_bytes(file.asset, ds, file.name)
-        digest, recent = self._digest(file, ds), self.tracking.registry.recent
+        digest, recent = input_digest(self.store, file, ds), self.tracking.registry.recent
         pipeline = recent.get(digest) or load_model(content)
         recent.put(digest, pipeline, len(content))
         return pipeline
@@ -259,17 +240,18 @@ class Runner:
             self._production = version, registry.load(version)
         return self._production
 
-    def _described(self, manifest: Manifest, preview: list[dict[str, Any]]) -> dict[str, Any]:
-        first = manifest.files[0]
-        table = {} if first.columns is None else {"rows": first.rows, "columns": len(first.columns)}
-        return {
-            **table,
-            "sha256": manifest.digest,
-            "path": str(self.store.folder(manifest.asset, manifest.partition) / first.name),
-            "manifest": str(self.store.folder(manifest.asset, manifest.partition) / manifest_name(manifest.asset)),
-            **({"preview": preview} if preview else {}),
-            **manifest.metadata,
-        }
+
+def described(store: LocalStore, manifest: Manifest) -> dict[str, Any]:
+    """What is told to people of a published partition."""
+    first, folder = manifest.files[0], store.folder(manifest.asset, manifest.partition)
+    table = {} if first.columns is None else {"rows": first.rows, "columns": len(first.columns)}
+    return {
+        **table,
+        "sha256": manifest.digest,
+        "path": str(folder / first.name),
+        "manifest": str(folder / manifest_name(manifest.asset)),
+        **manifest.metadata,
+    }
 
 
 def _dumped(file: File, content: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from mlops_assets.imports import importing
-from mlops_assets.tracking.errors import TrackingError
+from mlops_assets.tracking.errors import TrackingAwayError, TrackingError
 from mlops_assets.tracking.ping import ping
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mlops_assets.tracking.config import TrackingConfig
 
+_REFUSED = range(400, 429)  # HTTP's codes for mistakes of the caller, before 429: too many requests
 _NOISY = ("alembic", "mlflow.store.db.utils")
 
 
@@ -79,7 +80,7 @@ class Connection:
             doing: What was tried, to follow "MLflow could not".
 
         Raises:
-            TrackingError: MLflow refused or failed.
+            TrackingError: MLflow refused, or failed (TrackingAwayError).
         """
         try:
             yield
@@ -94,7 +95,15 @@ class Connection:
                 "again."
             )
             # A cause that spells out the password would be printed with the traceback.
-            raise TrackingError(message) from (error if safe == text else None)
+            kind = TrackingError if _is_refusal(error) else TrackingAwayError
+            raise kind(message) from (error if safe == text else None)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether MLflow understood and said no; it would say so again."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException) and error.get_http_status_code() in _REFUSED  # type: ignore[no-untyped-call]
 
 
 def _create_database(path: Path) -> None:

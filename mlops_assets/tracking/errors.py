@@ -9,5 +9,11 @@ class TrackingError(MlopsAssetsError):
     """MLflow could not do what was asked."""
 
 
+class TrackingAwayError(TrackingError):
+    """MLflow cannot be reached, or has trouble of its own."""
+
+    can_heal = True
+
+
 class UntrustedModelError(TrackingError):
     """A model file holds types that are not on our allow-list, or content that could crash the process."""

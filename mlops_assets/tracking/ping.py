@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from mlops_assets.tracking.config import split_credentials
-from mlops_assets.tracking.errors import TrackingError
+from mlops_assets.tracking.errors import TrackingAwayError
 
 if TYPE_CHECKING:
     from mlops_assets.tracking.config import TrackingConfig
@@ -29,7 +29,7 @@ def ping(config: TrackingConfig, timeout: float = TIMEOUT_SECONDS) -> None:
         timeout: Seconds to wait for an answer.
 
     Raises:
-        TrackingError: Nobody answers, or the SQLite file cannot be written; the message says what to do.
+        TrackingAwayError: Nobody answers, or the SQLite file cannot be written; the message says what to do.
     """
     try:
         if config.is_server:
@@ -41,7 +41,7 @@ def ping(config: TrackingConfig, timeout: float = TIMEOUT_SECONDS) -> None:
     except OSError as error:
         reason = config.redact(str(getattr(error, "reason", None) or error))
         # The cause is dropped: urllib's exceptions may carry the address with its password.
-        raise TrackingError(
+        raise TrackingAwayError(
             f"MLflow cannot be reached at {config.safe_uri}: {reason}. Start it (`mlflow server`, `docker compose "
             "up`), or set MLFLOW_TRACKING_URI to where it runs (http://host:port or sqlite:////absolute/path/mlflow.db)."
         ) from None

@@ -12,7 +12,9 @@ from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.pipeline.assets import build_assets
 from mlops_assets.pipeline.partitions import daily_partitions
 from mlops_assets.pipeline.resources import build_resources
+from mlops_assets.steps.parameters import Parameters
 from mlops_assets.steps.runner import PartitionResult
+from mlops_assets.store.local import LocalStore
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
 RANGE = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "2026-01-03"}
@@ -115,6 +117,10 @@ class BreaksAfterFirstDay:
     """A backend whose server goes away after one day: the edge of the network."""
 
     runs_elsewhere = False
+    params = Parameters()
+
+    def __init__(self, folder):
+        self.store = LocalStore(folder)
 
     def prepare(self, assets, partitions, run_id):
         pass
@@ -127,12 +133,12 @@ class BreaksAfterFirstDay:
         raise MlopsAssetsError("the server is gone; start it and run this again")
 
 
-def test_days_that_were_done_before_a_failure_stay_done(instance):
+def test_days_that_were_done_before_a_failure_stay_done(instance, tmp_path):
     # given / when the backend fails after the first of three days
     result = dg.materialize(
         [ASSETS.raw_data],
         instance=instance,
-        resources={"backend": BreaksAfterFirstDay()},
+        resources={"backend": BreaksAfterFirstDay(tmp_path)},
         tags=RANGE,
         raise_on_error=False,
     )

@@ -27,12 +27,19 @@ if TYPE_CHECKING:
     from mlops_assets.backends.docker.client import StepClient
     from mlops_assets.backends.docker.config import DockerConfig
     from mlops_assets.backends.docker.container import StepContainer
+    from mlops_assets.steps.parameters import Parameters
     from mlops_assets.store.local import LocalStore
     from mlops_assets.tracking.config import TrackingConfig
 
 
 class StepFailedError(MlopsAssetsError):
     """A step's container did not do its work."""
+
+
+class StepEndedError(StepFailedError):
+    """A step's container was stopped or killed from outside: by a person, an engine that was restarted."""
+
+    can_heal = True
 
 
 class _Launched(NamedTuple):
@@ -52,9 +59,9 @@ class DockerBackend:
 
     runs_elsewhere = True
 
-    def __init__(self, config: DockerConfig, store: LocalStore, tracking: TrackingConfig, source: str) -> None:
+    def __init__(self, config: DockerConfig, store: LocalStore, tracking: TrackingConfig, params: Parameters) -> None:
         """Name the parts; nothing is connected yet."""
-        self._config, self._store, self._tracking, self._source = config, store, tracking, source
+        self._config, self.store, self._tracking, self.params = config, store, tracking, params
         self._engine = Engine()
         self._proved: set[Path] = set()
         self._run_id = ""
@@ -141,7 +148,7 @@ class DockerBackend:
             self._drop_next()
             if not isinstance(error, ContainerFailedError):
                 raise
-            how, was_out_of_memory = error.args
+            how, was_out_of_memory, was_ended = error.args
             if was_out_of_memory:
                 limit = (
                     f"the limit is {self._config.memory}" if self._config.memory else "there is no limit but the host's"
@@ -149,7 +156,8 @@ class DockerBackend:
                 how = f"killed: out of memory ({limit}, see MLOPS_DOCKER_MEMORY), {how}"
             else:
                 _raise_if(failure, step, image)
-            raise StepFailedError(
+            kind = StepEndedError if was_ended and not was_out_of_memory else StepFailedError
+            raise kind(
                 f"The container of step {step} (image {image}) ended: {how}\nWhat was published stays."
             ) from None
 
@@ -224,7 +232,7 @@ class DockerBackend:
         return StepClient(self._engine, self._config.stop_seconds)
 
     def _step(self, asset: str) -> str:
-        return PROMOTE if asset == UNPARTITIONED else step_of_asset(asset, self._source).name
+        return PROMOTE if asset == UNPARTITIONED else step_of_asset(asset, self.params.source).name
 
     def _silent(self, asset: str) -> StepFailedError:
         step = self._step(asset)
@@ -240,10 +248,10 @@ class DockerBackend:
             StepFailedError: It was published somewhere else.
         """
         if result.error is None:
-            manifest = self._store.manifest(asset, result.partition)
+            manifest = self.store.manifest(asset, result.partition)
             if manifest is None or manifest.digest != result.metadata.get("sha256"):
                 raise StepFailedError(
-                    f"The container published {asset} of {result.partition}, but not under {self._store.root} as it is"
+                    f"The container published {asset} of {result.partition}, but not under {self.store.root} as it is"
                     f" seen here: either another run published it anew meanwhile, or the Docker engine knows another"
                     " directory by that path. Then set HOST_DATA_DIR to the path that the data root has on the"
                     " engine's host (mlops-assets doctor tells)."

@@ -13,7 +13,7 @@ import dagster as dg
 from dagster_docker import PipesDockerClient
 from dagster_pipes import PIPES_PROTOCOL_VERSION_FIELD, PipesDefaultMessageWriter
 
-from mlops_assets.backends.docker.container import StepContainer
+from mlops_assets.backends.docker.container import ENDED_FROM_OUTSIDE, StepContainer
 
 if TYPE_CHECKING:
     from dagster import PipesMessageHandler
@@ -143,11 +143,13 @@ class StepClient(PipesDockerClient):
                     yield payload
             code = container.exit_code()
             if code:
-                raise ContainerFailedError(container.how_it_ended(code), container.was_out_of_memory())
+                raise ContainerFailedError(
+                    container.how_it_ended(code), container.was_out_of_memory(), code in ENDED_FROM_OUTSIDE
+                )
 
 
 class ContainerFailedError(Exception):
-    """The container ended with another exit code than 0: how, and whether its memory was too little."""
+    """The container ended with another exit code than 0: how, whether by want of memory, whether from outside."""
 
 
 def _message(line: str) -> dict[str, Any] | None:

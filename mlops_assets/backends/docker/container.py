@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.backends.docker.engine import Engine, EngineError
+from mlops_assets.backends.docker.engine import Engine, EngineAwayError
 
 if TYPE_CHECKING:
     import socket
@@ -22,6 +22,8 @@ _LAST_LINES = 20
 _LINE_SHOWN = 500
 _KILLED = 128 + signal.SIGKILL
 _STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+ENDED_FROM_OUTSIDE = (_KILLED, *_STOPPED)
+"""Exit codes of a container that somebody ended."""
 _SECONDS_TO_VANISH = 30
 
 
@@ -89,7 +91,7 @@ class StepContainer:
                 else:
                     self._pass_on(pending[STDERR].ended(data))
         except OSError as error:
-            raise EngineError(
+            raise EngineAwayError(
                 f"The connection to the Docker engine at {self._engine.address} broke while the step was at work:"
                 f" {error}. What was published stays; run it again when the engine is back."
             ) from error
@@ -105,13 +107,15 @@ class StepContainer:
         """Wait until the container is gone; gives the exit code of its process.
 
         Raises:
-            EngineError: The engine went away, or could not remove it.
+            EngineAwayError: The engine went away, or could not remove it.
         """
         assert self._removal is not None  # noqa: S101  # it was started
         with self._engine.errors("tell how the container ended"):
             answer = self._removal.json()
             if "StatusCode" not in answer:
-                raise EngineError(f"The Docker engine at {self._engine.address} does not tell how it ended: {answer!r}")
+                raise EngineAwayError(
+                    f"The Docker engine at {self._engine.address} does not tell how it ended: {answer!r}"
+                )
         self._is_gone = True
         return int(answer["StatusCode"])
 

@@ -22,6 +22,12 @@ class EngineError(MlopsAssetsError):
     """The Docker engine cannot be reached, or refused."""
 
 
+class EngineAwayError(EngineError):
+    """The Docker engine cannot be reached, or has trouble of its own."""
+
+    can_heal = True
+
+
 class Engine:
     """A lazily opened connection, configured by Docker's own variables (``DOCKER_HOST``, …)."""
 
@@ -80,9 +86,10 @@ class Engine:
             yield
         except docker.errors.APIError as error:
             reason = error.explanation or str(error)
-            raise EngineError(f"The Docker engine at {self.address} could not {doing}: {reason}") from error
+            kind = EngineAwayError if error.is_server_error() else EngineError
+            raise kind(f"The Docker engine at {self.address} could not {doing}: {reason}") from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            raise EngineError(
+            raise EngineAwayError(
                 f"The Docker engine at {self.address} could not be reached: {error}. Start it (systemctl start"
                 " docker), let this user use it (group docker), or set DOCKER_HOST. To run the steps without"
                 " containers, set MLOPS_BACKEND=inprocess."
