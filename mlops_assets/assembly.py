@@ -14,6 +14,7 @@ from mlops_assets.tracking.config import TrackingConfig
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
     from mlops_assets.backends.docker.config import DockerConfig
+    from mlops_assets.pipeline.launcher import Launcher
     from mlops_assets.tracking.tracker import Tracking
 
 
@@ -67,6 +68,23 @@ def build_local_backend(settings: Settings, tracking: Tracking | None = None) ->
     from mlops_assets.backends.workers import WorkersBackend
 
     return WorkersBackend(build_store(settings), tracking, settings.parameters(), min(workers, MAX_WORKERS))
+
+
+def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:
+    """What starts runs by itself."""
+    from mlops_assets.cadence.candidates import Watcher
+    from mlops_assets.pipeline.launcher import Launcher
+    from mlops_assets.store.survey import Survey
+
+    cadence = settings.cadence()
+    watcher = Watcher(
+        Survey(build_store(settings)),
+        cadence,
+        delivered=settings.source == "files",
+        delimiter=settings.csv_delimiter,
+        has_model=lambda: settings.model_version is not None or tracking.registry.production() is not None,
+    )
+    return Launcher(cadence, watcher)
 
 
 def docker_config(settings: Settings) -> DockerConfig:

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator
@@ -24,11 +24,15 @@ from mlops_assets.steps.catalog import PROMOTE, STEPS
 from mlops_assets.steps.generate import SOURCES
 from mlops_assets.steps.parameters import Parameters
 
+if TYPE_CHECKING:
+    from mlops_assets.cadence.rules import Cadence
+
 PREFIX = "MLOPS_"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 HOST_DATA_DIR_VARIABLE = "HOST_DATA_DIR"
 _SQLITE = "sqlite:///"
 MLFLOW_UI = "http://127.0.0.1:5000"
+_CRON_FIELDS = 5
 _ID_OF_TRANSACTIONS = "TRANSACTION_ID"
 
 
@@ -62,6 +66,22 @@ class Settings(BaseSettings):
     automate: bool = Field(
         False, description="Whether schedules and sensors are on without being switched on in Dagster's UI."
     )
+    download_cron: str = Field("15 0 * * *", description="When the last day's raw data are due (cron, MLOPS_TIMEZONE).")
+    predict_cron: str = Field("30 0 * * *", description="When the last day is to be scored.")
+    train_cron: str = Field("0 2 * * 1", description="When a model is trained on the last day.")
+    promote_cron: str = Field("0 5 * * *", description="When the gate looks for models that nobody has judged.")
+    ready_when: Literal["unchanged", "marker"] = Field(
+        "unchanged",
+        description="Delivered files are complete when `unchanged`, or by a `_SUCCESS` beside them; `marker`: only so.",
+    )
+    settle_seconds: float = Field(10, ge=0, le=86_400, description="Seconds that delivered files must stay unchanged.")
+    catchup_days: int = Field(30, ge=1, le=36_500, description="How many days back missed days are made up for.")
+    catchup_runs: int = Field(
+        5, ge=1, le=1_000, description="Runs of a job that are started at a time, oldest day first."
+    )
+    deadline_hours: float = Field(6, gt=0, description="Hours after its time until a day that waits is told as late.")
+    retries: int = Field(3, ge=0, le=100, description="How often a step is tried again if its failure can heal.")
+    retry_seconds: float = Field(30, gt=0, description="Seconds before that, about 1, 3, 7, … times as long each time.")
     sensor_seconds: int = Field(15, ge=1, le=3_600, description="Seconds between two looks of a sensor.")
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     rows_per_day: int = Field(10_000, ge=1, le=10_000_000, description="Rows that a generator makes for a day.")
@@ -164,6 +184,15 @@ class Settings(BaseSettings):
             raise ValueError("expected a name of the IANA time zone database, such as UTC or Europe/Berlin") from None
         return value
 
+    @field_validator("download_cron", "predict_cron", "train_cron", "promote_cron")
+    @classmethod
+    def _five_fields(cls, value: str) -> str:
+        if len(value.split()) != _CRON_FIELDS and not re.fullmatch(
+            r"@(hourly|daily|midnight|weekly|monthly|yearly)", value
+        ):
+            raise ValueError("expected five fields: minute, hour, day of month, month, day of week, such as 30 0 * * *")
+        return value
+
     @field_validator("id_column")
     @classmethod
     def _id_of_source(cls, value: str, info: Any) -> str:
@@ -230,6 +259,24 @@ class Settings(BaseSettings):
         values |= {"data_dir": self.data_dir.absolute(), "home": self.home.absolute(), "workers": self.workers}
         texts = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in values.items()}
         return {variable(name): str(value) for name, value in sorted(texts.items()) if value not in (None, "")}
+
+    def cadence(self) -> Cadence:
+        """When what runs."""
+        from mlops_assets.cadence.rules import DOWNLOAD, PREDICT, TRAIN, Cadence
+
+        given = {
+            name: getattr(self, name) for name in Cadence.__dataclass_fields__.keys() & type(self).model_fields.keys()
+        }
+        return Cadence(
+            **{**given, "start_date": self.start_date.isoformat()},
+            crons={
+                DOWNLOAD: self.download_cron,
+                TRAIN: self.train_cron,
+                PREDICT: self.predict_cron,
+                PROMOTE: self.promote_cron,
+            },
+            marker_only=self.ready_when == "marker",
+        )
 
     def parameters(self) -> Parameters:
         """What the steps get of the settings."""

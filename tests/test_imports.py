@@ -17,7 +17,8 @@ ALLOWED = {
     "tracking": {"mlflow"},
     "steps": {"store", "tracking"},
     "backends": {"steps", "store", "tracking", "dagster"},
-    "pipeline": {"backends", "steps", "store", "tracking", "dagster"},
+    "cadence": {"store"},
+    "pipeline": {"cadence", "backends", "steps", "store", "tracking", "dagster"},
 }
 ENTRY_POINTS = {"cli", "definitions", "assembly", "settings", "fingerprint", "__init__"}
 GUARDED = {"dagster", "mlflow", "cli", "definitions", "assembly", "settings", *ALLOWED}

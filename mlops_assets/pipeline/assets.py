@@ -26,15 +26,15 @@ class Assets(NamedTuple):
     predictions: dg.AssetsDefinition
 
 
-def build_assets(days: dg.DailyPartitionsDefinition) -> Assets:
-    """The assets over these days."""
+def build_assets(days: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None = None) -> Assets:
+    """The assets over these days; what can heal is tried again by the policy."""
     with warnings.catch_warnings():
         # backfill_policy and kinds are beta in Dagster 1.13; the lock file pins it.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return _declare(days)
+        return _declare(days, retries)
 
 
-def _declare(days: dg.DailyPartitionsDefinition) -> Assets:
+def _declare(days: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None) -> Assets:
     def declared(name: str, group: str, kinds: set[str], deps: tuple[str, ...]) -> dict[str, Any]:
         """What the declarations of all partitioned assets have in common."""
         return {
@@ -44,6 +44,7 @@ def _declare(days: dg.DailyPartitionsDefinition) -> Assets:
             "kinds": kinds,
             "deps": list(deps),
             "owners": OWNERS,
+            "retry_policy": retries,
             "code_version": step_of_asset(name, "files").version,
             "tags": {"step": step_of_asset(name, "").name} if name != "raw_data" else {"step": "generate_or_register"},
         }
@@ -80,6 +81,7 @@ def _declare(days: dg.DailyPartitionsDefinition) -> Assets:
         kinds={"mlflow"},
         deps=["metrics"],
         owners=OWNERS,
+        retry_policy=retries,
         tags={"step": "promote"},
     )
     def production_model(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:

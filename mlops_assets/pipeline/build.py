@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from mlops_assets.pipeline.assets import build_assets
 from mlops_assets.pipeline.resources import build_resources
+from mlops_assets.pipeline.retries import retry_policy
 from mlops_assets.pipeline.sensors import build_sensors
 
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
+    from mlops_assets.pipeline.launcher import Launcher
     from mlops_assets.tracking.tracker import Tracking
 
 
-def assemble(days: dg.DailyPartitionsDefinition, backend: Backend, tracking: Tracking) -> dg.Definitions:
-    """The code location."""
+def assemble(
+    days: dg.DailyPartitionsDefinition, backend: Backend, tracking: Tracking, *, launcher: Launcher | None = None
+) -> dg.Definitions:
+    """The code location.
+
+    Args:
+        days: The partitions.
+        backend: Where steps run.
+        tracking: MLflow.
+        launcher: Starts runs by itself; without one there are the assets and the sensors that keep house.
+    """
+    retries = None if launcher is None else retry_policy(launcher.cadence.retries, launcher.cadence.retry_seconds)
+    sensors = build_sensors(tracking, backend)
     return dg.Definitions(
-        assets=[*build_assets(days)],
+        assets=[*build_assets(days, retries)],
         resources=build_resources(backend, tracking),
-        sensors=build_sensors(tracking, backend),
         # One process a run: interpreters and heavy imports start once for all steps and days.
         executor=dg.in_process_executor,
+        **({"sensors": sensors} if launcher is None else _automated(launcher, tracking, sensors)),
     )
+
+
+def _automated(launcher: Launcher, tracking: Tracking, sensors: list[dg.SensorDefinition]) -> dict[str, Any]:
+    from mlops_assets.cadence.rules import PROMOTE, TRAIN
+    from mlops_assets.pipeline.jobs import build_jobs
+    from mlops_assets.pipeline.promotions import build_promotion_sensor, nothing_to_judge
+    from mlops_assets.pipeline.readiness import build_readiness_sensors
+    from mlops_assets.pipeline.schedules import build_schedules
+
+    jobs = build_jobs()
+    return {
+        "jobs": [*jobs.values()],
+        "schedules": build_schedules(launcher, nothing_to_judge(tracking)),
+        "sensors": [
+            *sensors,
+            *build_readiness_sensors(launcher),
+            build_promotion_sensor(launcher.cadence, jobs[TRAIN], jobs[PROMOTE]),
+        ],
+    }

@@ -17,13 +17,17 @@ from mlops_assets.steps.declaration import File, Kind, Outcome, Step
 from mlops_assets.steps.freshness import SETTINGS_DIGEST
 from mlops_assets.steps.inputs import input_days, input_digest, input_digests, settings_digest
 from mlops_assets.store.layout import DATA, MODEL, manifest_name
+from mlops_assets.store.survey import stamp_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
     from mlops_assets.steps.parameters import Parameters
     from mlops_assets.store.local import LocalStore, Publication
     from mlops_assets.store.manifest import FileInfo, Manifest
+    from mlops_assets.store.survey import Stamp
     from mlops_assets.tracking.tracker import Tracking
 
 PREVIEW_ROWS = 5
@@ -87,6 +91,7 @@ class Runner:
         self.store, self.tracking, self.params, self.run_info = store, tracking, params, run or RunInfo()
         self._before_recording = before_recording
         self._production: tuple[Any, Any] | None = None
+        self._scanned: dict[Path, Stamp] = {}
 
     def run(self, name: str, partitions: Iterable[str]) -> Generator[PartitionResult]:
         """Run a step for several days, oldest first.
@@ -181,6 +186,8 @@ class Runner:
         path = self.store.folder(file.asset, ds) / file.name
         if file.name != DATA and not path.exists():
             return None  # the target may come later than the data
+        if path.exists():
+            self._scanned[path] = stamp_of(path)
         return scan(
             path,
             self.store.relative(file.asset, ds, file.name),
@@ -198,6 +205,10 @@ class Runner:
             return publication.batches(file.name, chain([first], content), first.schema)
         if file.kind is Kind.DELIVERED:
             preview.extend(_preview(content.head) if not preview else [])
+            path = self.store.folder(file.asset, publication.ds) / file.name
+            if self._scanned.pop(path) != stamp_of(path):
+                name = self.store.relative(file.asset, publication.ds, file.name)
+                raise DataError(f"{name} was delivered anew while it was read. Run it again when it is complete.")
             return replace(content.info, name=file.name)
         if file.kind is Kind.MODEL:
             return publication.bytes(file.name, content)

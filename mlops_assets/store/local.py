@@ -189,11 +189,15 @@ class LocalStore:
 
 
 class Publication:
-    """The files of one partition, on their way."""
+    """The files of one partition, on their way.
+
+    Attributes:
+        ds: The partition.
+    """
 
     def __init__(self, store: LocalStore, asset: str, ds: str) -> None:
         """Made by :meth:`LocalStore.publication`."""
-        self._store, self._asset, self._ds = store, asset, ds
+        self._store, self._asset, self.ds = store, asset, ds
         self._folder = store.folder(asset, ds)
 
     def table(self, name: str, table: pa.Table) -> FileInfo:
@@ -226,7 +230,7 @@ class Publication:
         metadata: Mapping[str, Any],
     ) -> Manifest:
         """Publish: from here on readers see these files, and no others."""
-        manifest = Manifest(self._asset, self._ds, tuple(files), dict(inputs), code_version, dict(metadata))
+        manifest = Manifest(self._asset, self.ds, tuple(files), dict(inputs), code_version, dict(metadata))
         publish.commit(self._folder, manifest)
         return manifest
 
@@ -236,8 +240,8 @@ class Publication:
         Raises:
             DataError: In its place lies a file that somebody else delivered: it would be lost.
         """
-        if (self._folder / name).exists() and not self._store.is_own(self._asset, self._ds, name):
-            path = self._store.relative(self._asset, self._ds, name)
+        if (self._folder / name).exists() and not self._store.is_own(self._asset, self.ds, name):
+            path = self._store.relative(self._asset, self.ds, name)
             raise DataError(
                 f"{path} was delivered by somebody and not made here; it was not overwritten. To work with delivered"
                 f" data set MLOPS_SOURCE=files; to have {self._asset} made here, move the file away first."

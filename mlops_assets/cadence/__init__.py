@@ -1,0 +1,1 @@
+"""What has to run, and when: decisions over (now, what is ready, what is done), without Dagster and without clocks."""

@@ -1,0 +1,178 @@
+"""For each job, the days that have something to do: what they would start with, or what they wait for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_assets.cadence.delivery import Looks, examine
+from mlops_assets.cadence.rules import DOWNLOAD, PREDICT, TRAIN, Cadence
+from mlops_assets.store.layout import DATA, TARGET, manifest_name
+
+if TYPE_CHECKING:
+    from mlops_assets.store.manifest import Manifest
+    from mlops_assets.store.survey import Listing, Survey
+
+GENERATED = "generate"
+_KEY_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A day that is not done.
+
+    Attributes:
+        ds: The day.
+        key: What identifies the input that a run would work on; a run for the same input is never started twice.
+        waits_for: What is missing, in words; None: it can start.
+        is_upstream: Whether it waits for another job, which tells about it itself.
+    """
+
+    ds: str
+    key: str = ""
+    waits_for: str | None = None
+    is_upstream: bool = False
+
+
+@dataclass(frozen=True)
+class Days:
+    """Which days are looked at.
+
+    Attributes:
+        due: All days whose time has come, oldest first.
+        first: Days before this one are only looked at if they were done already (and have changed since).
+        trained: The days whose end a training belongs to, within the same bounds as ``first``.
+    """
+
+    due: Sequence[str]
+    first: str
+    trained: Sequence[str]
+
+
+class Watcher:
+    """Finds the candidates of each job in a data root."""
+
+    def __init__(
+        self,
+        survey: Survey,
+        cadence: Cadence,
+        *,
+        delivered: bool,
+        delimiter: str,
+        objection: Callable[[str, str], str | None] = lambda _asset, _ds: None,
+        has_model: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Name the parts.
+
+        Args:
+            survey: Of the data root.
+            cadence: The rules.
+            delivered: Whether others deliver raw data; otherwise they are generated.
+            delimiter: Between the cells of delivered files.
+            objection: ``(asset, ds)`` -> why a published day must not be used (a check that blocks), or None.
+            has_model: Whether there is a model to predict with; asked only if a day waits for nothing else.
+        """
+        self._survey, self._cadence, self._delivered, self._delimiter = survey, cadence, delivered, delimiter
+        self._objection, self._has_model = objection, has_model
+
+    def candidates(self, job: str, days: Days, looks: Looks | None, now: float) -> list[Candidate]:
+        """The days of a job that are not done, oldest first; ``looks`` is brought up to date."""
+        raw = self._survey.listing("raw_data")
+        if job == DOWNLOAD:
+            found = self._to_download(days, raw, looks, now)
+        elif job == TRAIN:
+            found = self._to_train(days, raw)
+        elif job == PREDICT:
+            found = self._to_predict(days, raw)
+        else:
+            raise ValueError(f"{job} has no days")
+        return list(found)
+
+    def _to_download(self, days: Days, raw: Listing, looks: Looks | None, now: float) -> Iterator[Candidate]:
+        due = set(days.due)
+        for ds in [one for one in looks or () if one not in due or one not in raw]:
+            del looks[ds]  # type: ignore[union-attr]
+        for ds in days.due:
+            files = raw.get(ds, {})
+            is_registered = manifest_name("raw_data") in files
+            if ds < days.first and not is_registered:
+                continue
+            if not self._delivered:
+                if not is_registered:
+                    yield Candidate(ds, GENERATED)
+                continue
+            found = examine(self._survey, self._cadence, ds, files, looks, now, self._delimiter)
+            if found.key is not None:
+                yield Candidate(ds, found.key, found.problem)
+
+    def _to_train(self, days: Days, raw: Listing) -> Iterator[Candidate]:
+        processed, models = self._survey.listing("processed"), self._survey.listing("model")
+        trained = {ds for ds, files in models.items() if manifest_name("metrics") in files}
+        for ds in sorted({*days.trained, *(trained & set(days.due))}):
+            registered = self._registered(ds, raw)
+            if isinstance(registered, Candidate):
+                if ds in days.trained:
+                    yield registered
+                continue
+            digests = {info.name: info.sha256 for info in registered.files}
+            used = self._used("processed", ds, processed.get(ds, {}))
+            if ds in trained and used == digests and _follows(models[ds], processed[ds]):
+                continue
+            if TARGET not in digests:
+                yield Candidate(ds, waits_for=f"raw/{ds}/{TARGET} is missing")
+            else:
+                yield self._unless_objected(ds, _key(digests))
+
+    def _to_predict(self, days: Days, raw: Listing) -> Iterator[Candidate]:
+        predicted = self._survey.listing("predictions")
+        for ds in days.due:
+            used = self._used("predictions", ds, predicted.get(ds, {}))
+            if ds < days.first and not used:
+                continue
+            registered = self._registered(ds, raw)
+            if isinstance(registered, Candidate):
+                if not used:
+                    yield registered
+                continue
+            digests = {info.name: info.sha256 for info in registered.files if info.name == DATA}
+            if used == digests:
+                continue
+            candidate = self._unless_objected(ds, _key(digests))
+            if candidate.waits_for is None and not self._has_model():
+                candidate = Candidate(ds, waits_for="no model is in production")
+            yield candidate
+
+    def _registered(self, ds: str, raw: Listing) -> Manifest | Candidate:
+        """What is registered of a day; or that it is not (as it lies there now)."""
+        files = raw.get(ds, {})
+        manifest = self._survey.manifest("raw_data", ds, files)
+        if manifest is None:
+            return Candidate(ds, waits_for=f"raw_data of {ds} is not there yet", is_upstream=True)
+        if self._delivered:
+            delivery = examine(self._survey, self._cadence, ds, files, None, 0.0, self._delimiter)
+            if delivery.key is not None:
+                return Candidate(ds, waits_for=f"raw/{ds} is being delivered again", is_upstream=True)
+        return manifest
+
+    def _unless_objected(self, ds: str, key: str) -> Candidate:
+        objection = self._objection("raw_data", ds)
+        return Candidate(ds, key, objection, is_upstream=objection is not None)
+
+    def _used(self, asset: str, ds: str, files: Mapping[str, object]) -> dict[str, str]:
+        """File name -> digest of the raw files that a published day was made from."""
+        manifest = self._survey.manifest(asset, ds, dict(files))  # type: ignore[arg-type]
+        inputs = manifest.inputs if manifest is not None else {}
+        prefix = f"raw/{ds}/"
+        return {name.removeprefix(prefix): digest for name, digest in inputs.items() if name.startswith(prefix)}
+
+
+def _follows(models: Mapping[str, object], processed: Mapping[str, object]) -> bool:
+    """Whether the scores were published after the data that they come from."""
+    scored, made = models[manifest_name("metrics")], processed[manifest_name("processed")]
+    return scored.changed >= made.changed  # type: ignore[attr-defined]
+
+
+def _key(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:_KEY_LENGTH]
