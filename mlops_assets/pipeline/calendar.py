@@ -6,7 +6,6 @@ It is the scheduler's own arithmetic, so that both agree about clock changes.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from dagster._utils.schedules import cron_string_iterator, get_latest_completed_cron_tick
@@ -34,11 +33,10 @@ class Calendar:
         last = self.last_day(get_latest_completed_cron_tick(self._cron, now, self._zone.key))
         if last is None:
             return Days((), "", ())
-        first = (now.astimezone(self._zone) - self._catchup).date()
+        first = (now.astimezone(self._zone) - self._catchup).date().isoformat()
         count = (last - self._start).days + 1
         due = [(self._start + dt.timedelta(days=one)).isoformat() for one in range(count)]
-        trained = list(self._days_of_ticks(first, now)) if self._is_sparse else []
-        return Days(due, first.isoformat(), trained)
+        return Days(due, first, [ds for ds in due if ds >= first and self._is_trained(ds)] if self._is_sparse else [])
 
     def last_day(self, at: dt.datetime) -> dt.date | None:
         """The last day that has ended at an instant; None before the first day has."""
@@ -48,20 +46,9 @@ class Calendar:
     def due_at(self, ds: str) -> dt.datetime:
         """When a day is due, in the time zone of the days."""
         ended = dt.datetime.combine(dt.date.fromisoformat(ds) + dt.timedelta(days=1), dt.time(), self._zone)
-        return next(self._ticks(ended))
+        ticks = cron_string_iterator(ended.timestamp(), self._cron, self._zone.key)
+        return next(tick for tick in ticks if tick >= ended).astimezone(self._zone)
 
-    def _ticks(self, since: dt.datetime) -> Iterator[dt.datetime]:
-        ticks = cron_string_iterator(since.timestamp(), self._cron, self._zone.key)
-        return (tick.astimezone(self._zone) for tick in ticks if tick >= since)
-
-    def _days_of_ticks(self, first: dt.date, now: dt.datetime) -> Iterator[str]:
-        """The last day before each tick: what a weekly training is for."""
-        earliest = max(first, self._start)
-        since = dt.datetime.combine(earliest + dt.timedelta(days=1), dt.time(), self._zone)
-        seen = None
-        for tick in self._ticks(since):
-            if tick > now:
-                return
-            if (day := self.last_day(tick)) != seen and day is not None:
-                seen = day
-                yield day.isoformat()
+    def _is_trained(self, ds: str) -> bool:
+        """Whether a tick has this day for its last one: what a weekly training is for."""
+        return self.last_day(self.due_at(ds)) == dt.date.fromisoformat(ds)
