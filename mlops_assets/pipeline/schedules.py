@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable
+from typing import Any
 
 import dagster as dg
 from dagster._utils.schedules import is_valid_cron_string
@@ -65,21 +66,18 @@ def _of_promotion(cadence: Cadence, unjudged: Callable[[dg.DagsterInstance], str
     return _schedule(cadence, PROMOTE, evaluate, "Asks the gate about a model that nobody has judged yet.")
 
 
-def _schedule(
-    cadence: Cadence, job: str, evaluate: Callable[[dg.ScheduleEvaluationContext], object], description: str
-) -> dg.ScheduleDefinition:
+def _schedule(cadence: Cadence, job: str, evaluate: Callable[..., Any], description: str) -> dg.ScheduleDefinition:
     if not is_valid_cron_string(cadence.crons[job]):
         raise SettingsError(
             f"MLOPS_{job.upper()}_CRON is {cadence.crons[job]!r}: expected a cron string, such as 30 0 * * * for half"
             " past midnight."
         )
     on = dg.DefaultScheduleStatus.RUNNING if cadence.automate else dg.DefaultScheduleStatus.STOPPED
-    return dg.ScheduleDefinition(
+    return dg.schedule(
         name=SCHEDULES[job],
         job_name=job,
         cron_schedule=cadence.crons[job],
         execution_timezone=cadence.timezone,
-        execution_fn=evaluate,
         description=description,
         default_status=on,
-    )
+    )(evaluate)
