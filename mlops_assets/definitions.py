@@ -7,6 +7,7 @@ import dagster as dg
 from mlops_assets.assembly import build_backend, build_tracking
 from mlops_assets.pipeline.build import assemble
 from mlops_assets.pipeline.partitions import daily_partitions
+from mlops_assets.pipeline.retention import Retention
 from mlops_assets.settings import Settings
 
 
@@ -14,7 +15,8 @@ def build_definitions(settings: Settings | None = None) -> dg.Definitions:
     """All definitions, from these settings or those of the environment."""
     settings = settings or Settings()
     days = daily_partitions(settings.start_date, settings.timezone)
-    return assemble(days, build_backend(settings), build_tracking(settings))
+    retention = Retention(runs=settings.keep_runs_days, logs=settings.keep_logs_days)
+    return assemble(days, build_backend(settings), build_tracking(settings), retention)
 
 
 defs = build_definitions()

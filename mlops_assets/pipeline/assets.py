@@ -41,6 +41,7 @@ def _declare(days: dg.DailyPartitionsDefinition) -> Assets:
             "partitions_def": days,
             "backfill_policy": dg.BackfillPolicy.single_run(),
             "group_name": group,
+            "pool": name,  # dagster.yaml: one run at a time
             "kinds": kinds,
             "deps": list(deps),
             "owners": OWNERS,
@@ -77,6 +78,7 @@ def _declare(days: dg.DailyPartitionsDefinition) -> Assets:
 
     @dg.asset(
         group_name=SERVING,
+        pool="production_model",
         kinds={"mlflow"},
         deps=["metrics"],
         owners=OWNERS,

@@ -8,6 +8,7 @@ import dagster as dg
 
 from mlops_assets.pipeline.assets import build_assets
 from mlops_assets.pipeline.resources import build_resources
+from mlops_assets.pipeline.retention import Retention, build_retention_sensor
 from mlops_assets.pipeline.sensors import build_sensors
 
 if TYPE_CHECKING:
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from mlops_assets.tracking.tracker import Tracking
 
 
-def assemble(days: dg.DailyPartitionsDefinition, backend: Backend, tracking: Tracking) -> dg.Definitions:
-    """The code location."""
+def assemble(
+    days: dg.DailyPartitionsDefinition, backend: Backend, tracking: Tracking, retention: Retention | None = None
+) -> dg.Definitions:
+    """The code location; without a retention nothing is ever deleted."""
     return dg.Definitions(
         assets=[*build_assets(days)],
         resources=build_resources(backend, tracking),
-        sensors=build_sensors(tracking, backend),
+        sensors=[*build_sensors(tracking, backend), *([build_retention_sensor(retention)] if retention else [])],
         # One process a run: interpreters and heavy imports start once for all steps and days.
         executor=dg.in_process_executor,
     )
