@@ -80,6 +80,8 @@ class Daemon:
         }
         self._process: subprocess.Popen[bytes] | None = None
         write_config(self.home, changes)
+        with self.instance():
+            pass  # makes its databases, which two processes must not do at the same time
 
     def __enter__(self) -> Daemon:
         self.start()
@@ -91,6 +93,8 @@ class Daemon:
     def start(self) -> None:
         """Start it; it takes some seconds until it works."""
         assert self._process is None
+        # Where SIGINT is ignored, as in a shell's background, Dagster ignores SIGTERM, too.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "dagster._daemon", "run", *MODULE],
@@ -100,6 +104,7 @@ class Daemon:
                 stderr=log,
                 start_new_session=True,
             )
+        signal.signal(signal.SIGINT, before)
 
     def stop(self, seconds: float = 30) -> None:
         """End it in good order; runs that are at work are given no more than the time."""

@@ -108,7 +108,7 @@ def build_retention_sensor(retention: Retention) -> dg.SensorDefinition:
         now = dt.datetime.now(dt.timezone.utc)
         found, cursor = clear(context.instance, retention, now, context.cursor or None)
         context.update_cursor(cursor or "")
-        return dg.SkipReason(f"Deleted {len(found.runs)} runs, and what {len(found.logs)} others printed.")
+        return dg.SkipReason(f"Deleted {len(found.runs)} runs; what {len(found.logs)} others printed is gone.")
 
     return retention_sensor
 

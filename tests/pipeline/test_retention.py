@@ -121,7 +121,7 @@ def test_the_sensor_says_what_it_did(instance):
     run(instance, daily, "2026-01-01")
     sensor = build_retention_sensor(RETENTION)
     context = dg.build_sensor_context(instance)
-    assert sensor(context).skip_message == "Deleted 0 runs, and what 0 others printed."
+    assert sensor(context).skip_message == "Deleted 0 runs; what 0 others printed is gone."
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
 
 
