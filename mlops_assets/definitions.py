@@ -7,6 +7,7 @@ import dagster as dg
 from mlops_assets.assembly import build_backend, build_launcher, build_tracking
 from mlops_assets.pipeline.build import assemble
 from mlops_assets.pipeline.partitions import daily_partitions
+from mlops_assets.pipeline.retention import Retention
 from mlops_assets.settings import Settings
 
 
@@ -15,7 +16,13 @@ def build_definitions(settings: Settings | None = None) -> dg.Definitions:
     settings = settings or Settings()
     days = daily_partitions(settings.start_date, settings.timezone)
     tracking = build_tracking(settings)
-    return assemble(days, build_backend(settings), tracking, launcher=build_launcher(settings, tracking))
+    return assemble(
+        days,
+        build_backend(settings),
+        tracking,
+        launcher=build_launcher(settings, tracking),
+        retention=Retention(runs=settings.keep_runs_days, logs=settings.keep_logs_days),
+    )
 
 
 defs = build_definitions()

@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     retries: int = Field(3, ge=0, le=100, description="How often a step is tried again if its failure can heal.")
     retry_seconds: float = Field(30, gt=0, description="Seconds before that, about 1, 3, 7, … times as long each time.")
     sensor_seconds: int = Field(15, ge=1, le=3_600, description="Seconds between two looks of a sensor.")
+    keep_runs_days: int = Field(
+        90, ge=1, description="Days that Dagster keeps runs which failed or were superseded by a later run."
+    )
+    keep_logs_days: int = Field(30, ge=1, description="Days that Dagster keeps what the runs printed.")
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     rows_per_day: int = Field(10_000, ge=1, le=10_000_000, description="Rows that a generator makes for a day.")
     csv_delimiter: str = Field(",", min_length=1, max_length=1, description="Between the cells of delivered files.")

@@ -32,4 +32,6 @@ def _start_time(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return "gone"
-    return stat.rpartition(")")[2].split()[19]  # field 22 of proc(5), after the name in parentheses
+    fields = stat.rpartition(")")[2].split()  # from field 3 of proc(5) on, after the name in parentheses
+    # Nobody may ever collect a dead child, such as in a container without an init process.
+    return "gone" if fields[0] in "ZX" else fields[19]

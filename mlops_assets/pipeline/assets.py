@@ -41,6 +41,7 @@ def _declare(days: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None)
             "partitions_def": days,
             "backfill_policy": dg.BackfillPolicy.single_run(),
             "group_name": group,
+            "pool": name,  # dagster.yaml: one run at a time
             "kinds": kinds,
             "deps": list(deps),
             "owners": OWNERS,
@@ -78,6 +79,7 @@ def _declare(days: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None)
 
     @dg.asset(
         group_name=SERVING,
+        pool="production_model",
         kinds={"mlflow"},
         deps=["metrics"],
         owners=OWNERS,

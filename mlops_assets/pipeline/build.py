@@ -8,6 +8,7 @@ import dagster as dg
 
 from mlops_assets.pipeline.assets import build_assets
 from mlops_assets.pipeline.resources import build_resources
+from mlops_assets.pipeline.retention import Retention, build_retention_sensor
 from mlops_assets.pipeline.retries import retry_policy
 from mlops_assets.pipeline.sensors import build_sensors
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def assemble(
-    days: dg.DailyPartitionsDefinition, backend: Backend, tracking: Tracking, *, launcher: Launcher | None = None
+    days: dg.DailyPartitionsDefinition,
+    backend: Backend,
+    tracking: Tracking,
+    *,
+    launcher: Launcher | None = None,
+    retention: Retention | None = None,
 ) -> dg.Definitions:
     """The code location.
 
@@ -27,9 +33,10 @@ def assemble(
         backend: Where steps run.
         tracking: MLflow.
         launcher: Starts runs by itself; without one there are the assets and the sensors that keep house.
+        retention: How long runs and logs stay; without one nothing is ever deleted.
     """
     retries = None if launcher is None else retry_policy(launcher.cadence.retries, launcher.cadence.retry_seconds)
-    sensors = build_sensors(tracking, backend)
+    sensors = [*build_sensors(tracking, backend), *([build_retention_sensor(retention)] if retention else [])]
     return dg.Definitions(
         assets=[*build_assets(days, retries)],
         resources=build_resources(backend, tracking),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mlops_assets.pipeline.liveness import is_over
+from mlops_assets.pipeline.liveness import is_over, tag_process
 from mlops_assets.tracking.fluent import end_active_run, fluent_state_restored
 
 if TYPE_CHECKING:
@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
 def build_resources(backend: Backend, tracking: Tracking) -> dict[str, Any]:
     """All resources that the assets need."""
-    return {"backend": backend, "mlflow": mlflow_run_resource(tracking)}
+    return {"backend": backend_resource(backend), "mlflow": mlflow_run_resource(tracking)}
+
+
+def backend_resource(backend: Backend) -> dg.ResourceDefinition:
+    """The backend, which all assets need: so a run says which process executes it before its first step begins."""
+
+    @dg.resource(description="Where the steps run.")
+    def in_tagged_run(context: dg.InitResourceContext) -> Backend:
+        tag_process(context)
+        return backend
+
+    return in_tagged_run
 
 
 def mlflow_run_resource(tracking: Tracking) -> dg.ResourceDefinition:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mlops_assets.pipeline.liveness import is_over
+from mlops_assets.pipeline.liveness import fail_dead_runs, is_over
 from mlops_assets.pipeline.sweeping import sweep
 
 if TYPE_CHECKING:
@@ -19,19 +19,21 @@ SWEEP_SECONDS = 30
 
 def build_sensors(tracking: Tracking, backend: Backend) -> list[dg.SensorDefinition]:
     """All sensors."""
-    return [*_mlflow_sensors(tracking), *([_sweeping_sensor(backend)] if backend.runs_elsewhere else [])]
+    return [*_mlflow_sensors(tracking), _sweeping_sensor(backend)]
 
 
 def _sweeping_sensor(backend: Backend) -> dg.SensorDefinition:
     @dg.sensor(
         name="sweep",
-        description="Stops and removes the containers that a killed run left behind.",
+        description="Fails runs whose process was killed, and removes what they left at work elsewhere (containers).",
         minimum_interval_seconds=SWEEP_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def sweep_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        removed = sweep(context.instance, backend)
-        return dg.SkipReason("Removed " + "; ".join(removed) if removed else "Nothing was left behind.")
+        origin = context.code_location_origin
+        dead = fail_dead_runs(context.instance, origin.location_name if origin else None)
+        done = [f"run {run_id} of a killed process" for run_id in dead] + sweep(context.instance, backend)
+        return dg.SkipReason("Removed " + "; ".join(done) if done else "Nothing was left behind.")
 
     return sweep_sensor
 
