@@ -16,8 +16,9 @@ ALLOWED = {
     "store": set(),
     "tracking": {"mlflow"},
     "steps": {"store", "tracking"},
+    "alerts": set(),
     "backends": {"steps", "store", "tracking", "dagster"},
-    "pipeline": {"backends", "steps", "store", "tracking", "dagster"},
+    "pipeline": {"alerts", "backends", "steps", "store", "tracking", "dagster"},
 }
 ENTRY_POINTS = {"cli", "definitions", "assembly", "settings", "fingerprint", "__init__"}
 GUARDED = {"dagster", "mlflow", "cli", "definitions", "assembly", "settings", *ALLOWED}
