@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         None, description=f"Base of links to MLflow's UI. Default: the tracking server, or {MLFLOW_UI} (make dev)."
     )
     alert_urls: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), repr=False, description="Where alerts go: URLs of Apprise, separated by blanks. They hold secrets."
+        (), repr=False, description="Where alerts go: URLs of Apprise, separated by blanks. They hold passwords."
     )
     alert_on: Annotated[tuple[str, ...], NoDecode] = Field(
         ("failure", "check", "late", "tick", "promotion", "rejection"),
