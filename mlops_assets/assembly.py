@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlops_assets.backends.inprocess import InProcessBackend
@@ -12,8 +14,10 @@ from mlops_assets.store.local import LocalStore
 from mlops_assets.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
+    from mlops_assets.alerts.channels import Channels
     from mlops_assets.backends.base import Backend
     from mlops_assets.backends.docker.config import DockerConfig
+    from mlops_assets.pipeline.alerting import Alerting
     from mlops_assets.pipeline.launcher import Launcher
     from mlops_assets.tracking.tracker import Tracking
 
@@ -103,3 +107,29 @@ def docker_config(settings: Settings) -> DockerConfig:
         user=settings.docker_user,
         stop_seconds=settings.docker_stop_seconds,
     )
+
+
+def build_channels(settings: Settings) -> Channels:
+    """Where alerts go."""
+    from mlops_assets.alerts.channels import Channels
+
+    return Channels(settings.alert_urls)
+
+
+def build_alerting(settings: Settings, launcher: Launcher | None = None) -> Alerting | None:
+    """Whom to tell what; None if there is nobody to tell."""
+    if not settings.alert_urls:
+        return None
+    from mlops_assets.alerts.outbox import Outbox
+    from mlops_assets.backends.process import is_gone, process_tag
+    from mlops_assets.pipeline.alerting import Alerting
+    from mlops_assets.pipeline.late import late_alerts
+
+    alerting = Alerting(
+        outbox=Outbox(settings.home.absolute() / "alerts.db", process=process_tag, is_gone=is_gone),
+        channels=build_channels(settings),
+        kinds=frozenset(settings.alert_on),
+        dagster_url=settings.dagster_url,
+        seconds=settings.sensor_seconds,
+    )
+    return alerting if launcher is None else replace(alerting, late=partial(late_alerts, launcher))

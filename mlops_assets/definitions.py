@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from mlops_assets.assembly import build_backend, build_launcher, build_tracking
+from mlops_assets.assembly import build_alerting, build_backend, build_launcher, build_tracking
 from mlops_assets.pipeline.build import assemble
 from mlops_assets.pipeline.partitions import daily_partitions
 from mlops_assets.pipeline.retention import Retention
@@ -16,12 +16,14 @@ def build_definitions(settings: Settings | None = None) -> dg.Definitions:
     settings = settings or Settings()
     days = daily_partitions(settings.start_date, settings.timezone)
     tracking = build_tracking(settings)
+    launcher = build_launcher(settings, tracking)
     return assemble(
         days,
         build_backend(settings),
         tracking,
-        launcher=build_launcher(settings, tracking),
+        launcher=launcher,
         retention=Retention(runs=settings.keep_runs_days, logs=settings.keep_logs_days),
+        alerting=build_alerting(settings, launcher),
     )
 
 

@@ -34,6 +34,9 @@ _SQLITE = "sqlite:///"
 MLFLOW_UI = "http://127.0.0.1:5000"
 _CRON_FIELDS = 5
 _ID_OF_TRANSACTIONS = "TRANSACTION_ID"
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S")
+_BETWEEN_URLS = re.compile(r",?\s+|,(?=[a-zA-Z][a-zA-Z0-9+.-]*://)")
+"""A comma that no scheme follows is part of a URL."""
 
 
 class Settings(BaseSettings):
@@ -140,6 +143,14 @@ class Settings(BaseSettings):
     mlflow_ui_url: str | None = Field(
         None, description=f"Base of links to MLflow's UI. Default: the tracking server, or {MLFLOW_UI} (make dev)."
     )
+    alert_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), repr=False, description="Where alerts go: URLs of Apprise, separated by blanks. They hold passwords."
+    )
+    alert_on: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("failure", "check", "late", "tick", "promotion", "rejection"),
+        description="What is told: these and retry, separated by commas.",
+    )
+    dagster_url: str = Field("http://127.0.0.1:3000", min_length=1, description="Base of links to Dagster's UI.")
     gate_metric: Literal["roc_auc", "average_precision", "log_loss"] = Field(
         "roc_auc", description="What the gate compares models by."
     )
@@ -232,6 +243,24 @@ class Settings(BaseSettings):
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
+    @field_validator("alert_urls", mode="before")
+    @classmethod
+    def _split_urls(cls, value: Any) -> Any:
+        urls = tuple(url for url in _BETWEEN_URLS.split(value) if url) if isinstance(value, str) else value
+        if wrong := [str(place) for place, url in enumerate(urls, start=1) if not _URL.match(str(url))]:
+            raise ValueError(f"expected URLs of Apprise, such as mailto://…; number {', '.join(wrong)} is none")
+        return urls
+
+    @field_validator("alert_on", mode="before")
+    @classmethod
+    def _known_kinds(cls, value: Any) -> Any:
+        from mlops_assets.alerts.message import KINDS  # the images of the steps have no alerts
+
+        kinds = cls._split_names(value)
+        if unknown := [kind for kind in kinds if kind not in KINDS]:
+            raise ValueError(f"{', '.join(unknown)}: expected some of {', '.join(KINDS)}")
+        return kinds
+
     @property
     def mlflow_uri(self) -> str:
         """The tracking server's URI. May hold a password: never log it."""
@@ -323,6 +352,9 @@ def _names_in(env_file: Path | None) -> list[str]:
 
 
 def _problem(error: Any) -> str:
-    name = variable(str(error["loc"][0])) if error["loc"] else "the settings"
+    field = str(error["loc"][0]) if error["loc"] else ""
+    name = variable(field) if field else "the settings"
     message = error["msg"].removeprefix("Value error, ")
+    if field in Settings.model_fields and not Settings.model_fields[field].repr:
+        return f"{name}: {message}"  # its value may hold a secret
     return f"{name} is {error['input']!r}: {message}"

@@ -16,9 +16,10 @@ ALLOWED = {
     "store": set(),
     "tracking": {"mlflow"},
     "steps": {"store", "tracking"},
+    "alerts": set(),
     "backends": {"steps", "store", "tracking", "dagster"},
     "cadence": {"store"},
-    "pipeline": {"cadence", "backends", "steps", "store", "tracking", "dagster"},
+    "pipeline": {"alerts", "cadence", "backends", "steps", "store", "tracking", "dagster"},
 }
 ENTRY_POINTS = {"cli", "definitions", "assembly", "settings", "fingerprint", "__init__"}
 GUARDED = {"dagster", "mlflow", "cli", "definitions", "assembly", "settings", *ALLOWED}

@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The registered model's versions, and which of them serves.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+alerts_app = typer.Typer(help="Who is told when something fails (MLOPS_ALERT_URLS).", no_args_is_help=True)
+app.add_typer(alerts_app, name="alerts")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
@@ -163,3 +165,11 @@ def rollback_model(reason: Reason = "by hand", as_json: Json = False) -> None:
     from mlops_assets.cli.models import rollback
 
     rollback(reason, as_json=as_json)
+
+
+@alerts_app.command("test")
+def send_test_alert(as_json: Json = False) -> None:
+    """Send a test alert to every target, and say how each went."""
+    from mlops_assets.cli.alerts import test_alerts
+
+    test_alerts(as_json=as_json)

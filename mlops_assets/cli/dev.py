@@ -28,6 +28,7 @@ def serve(port: int, mlflow_port: int) -> None:
     with open_instance(settings):
         pass  # makes it, and ends what a killed process left behind
     environment = {**os.environ, "DAGSTER_HOME": str(dagster_home(settings))}
+    environment.setdefault("MLOPS_DAGSTER_URL", f"http://{_HOST}:{port}")
     commands = [_dagster(port)]
     if settings.has_local_tracking:
         # The store is made here, once, before two processes would do it at the same time.

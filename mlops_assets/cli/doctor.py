@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from mlops_assets.assembly import build_store, build_tracking, tracking_config
+from mlops_assets.assembly import build_channels, build_store, build_tracking, tracking_config
 from mlops_assets.cli.console import FAILED, console, print_json
 from mlops_assets.cli.instance import dagster_home
 from mlops_assets.errors import MlopsAssetsError
@@ -48,7 +48,7 @@ class Finding:
 def run_doctor(*, as_json: bool) -> None:
     """Check everything, print settings and findings; exit with 1 if something is broken."""
     settings = Settings()
-    checks = [_python, _packages, _data_dir, _dagster, _tracking, _raw_data]
+    checks = [_python, _packages, _data_dir, _dagster, _tracking, _raw_data, _alerts]
     if settings.backend == "docker":
         from mlops_assets.cli.doctor_docker import CHECKS
 
@@ -135,11 +135,20 @@ def _raw_data(settings: Settings) -> tuple[str, str]:
     return MISSING, "no day yet. Try: mlops-assets demo"
 
 
+def _alerts(settings: Settings) -> tuple[str, str]:
+    channels = build_channels(settings)
+    if not channels.targets:
+        return MISSING, f"nobody is told when something fails. Set {variable('alert_urls')}."
+    channels.check()
+    return OK, f"{', '.join(channels.names)}. Try: mlops-assets alerts test"
+
+
 def _settings(settings: Settings) -> Iterator[tuple[str, str, bool, str]]:
     """Variable, value, whether somebody set it, and what it means."""
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
         value = without_credentials(value) if name == "tracking_uri" and value else value
+        value = build_channels(settings).names if name == "alert_urls" else value
         value = [f"{step}={image}" for step, image in value.items()] if isinstance(value, dict) else value
         shown = ",".join(value) if isinstance(value, (tuple, list)) else "" if value is None else str(value)
         yield variable(name), shown, name in settings.model_fields_set, field.description or ""

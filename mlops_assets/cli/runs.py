@@ -13,6 +13,7 @@ from dagster import AssetKey, DagsterInstance
 
 from mlops_assets.assembly import build_tracking
 from mlops_assets.backends.process import process_tag
+from mlops_assets.pipeline import failures
 from mlops_assets.pipeline.build import assemble
 from mlops_assets.pipeline.liveness import PROCESS_TAG
 from mlops_assets.pipeline.materialization import FORCE_TAG
@@ -20,8 +21,6 @@ from mlops_assets.pipeline.partitions import daily_partitions
 from mlops_assets.steps.catalog import UNPARTITIONED
 
 if TYPE_CHECKING:
-    from dagster_shared.error import SerializableErrorInfo
-
     from mlops_assets.backends.base import Backend
     from mlops_assets.settings import Settings
     from mlops_assets.steps.runner import PartitionResult, RunInfo
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
-INTERRUPTED = "interrupted; what is finished stays, and running it again goes on from there"
-"""The message of a step that was told to stop."""
+INTERRUPTED = failures.INTERRUPTED
 
 OnResult = Callable[[str, str, str | None], None]
 """Called with asset, partition (or ``""``) and error after each day."""
@@ -129,31 +127,14 @@ def run_assets(
         raise_on_error=False,
         run_id=run_id,
     )
-    failures = {str(event.step_key): _message(event) for event in result.all_node_events if event.is_step_failure}
-    if not result.success and not failures:  # a resource could not be made, say
+    messages = {
+        str(event.step_key): failures.message_of_step(event)
+        for event in result.all_node_events
+        if event.is_step_failure
+    }
+    if not result.success and not messages:  # a resource could not be made, say
         ends = [event.job_failure_data for event in result.all_events if event.is_job_failure]
-        failures = {"run": _root(ends[-1].error if ends else None)}
+        messages = {"run": failures.root_message(ends[-1].error if ends else None)}
     events = result.filter_events(lambda event: event.is_step_materialization)
     known = sum("up_to_date" in event.step_materialization_data.materialization.metadata for event in events)
-    return RunOutcome(result.run_id, result.success, observed.results, known, failures)
-
-
-def _message(event: dg.DagsterEvent) -> str:
-    data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
-        return str(data.user_failure_data.description)
-    return _root(data.error)
-
-
-def _root(error: SerializableErrorInfo | None) -> str:
-    """The message for the user in a chain of errors: our own, else the one at the bottom."""
-    if error is None:
-        return "failed without a message"
-    while True:
-        # Dagster puts the class in front, with its module.
-        name, _, message = error.message.strip().partition(": ")
-        if name.startswith("mlops_assets."):
-            return message
-        if error.cause is None:
-            return INTERRUPTED if "Interrupted" in name or name == "KeyboardInterrupt" else error.message.strip()
-        error = error.cause
+    return RunOutcome(result.run_id, result.success, observed.results, known, messages)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mlops_assets.pipeline.alerting import build_alert_sensors
 from mlops_assets.pipeline.assets import build_assets
 from mlops_assets.pipeline.resources import build_resources
 from mlops_assets.pipeline.retention import Retention, build_retention_sensor
@@ -14,6 +15,7 @@ from mlops_assets.pipeline.sensors import build_sensors
 
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
+    from mlops_assets.pipeline.alerting import Alerting
     from mlops_assets.pipeline.launcher import Launcher
     from mlops_assets.tracking.tracker import Tracking
 
@@ -25,6 +27,7 @@ def assemble(
     *,
     launcher: Launcher | None = None,
     retention: Retention | None = None,
+    alerting: Alerting | None = None,
 ) -> dg.Definitions:
     """The code location.
 
@@ -34,9 +37,14 @@ def assemble(
         tracking: MLflow.
         launcher: Starts runs by itself; without one there are the assets and the sensors that keep house.
         retention: How long runs and logs stay; without one nothing is ever deleted.
+        alerting: Whom to tell what; without one nobody is told.
     """
     retries = None if launcher is None else retry_policy(launcher.cadence.retries, launcher.cadence.retry_seconds)
-    sensors = [*build_sensors(tracking, backend), *([build_retention_sensor(retention)] if retention else [])]
+    sensors = [
+        *build_sensors(tracking, backend),
+        *([build_retention_sensor(retention)] if retention else []),
+        *build_alert_sensors(alerting),
+    ]
     return dg.Definitions(
         assets=[*build_assets(days, retries)],
         resources=build_resources(backend, tracking),

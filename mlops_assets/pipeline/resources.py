@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mlops_assets.pipeline.failures import MLFLOW_RUN_URL_TAG
 from mlops_assets.pipeline.liveness import is_over, tag_process
 from mlops_assets.tracking.fluent import end_active_run, fluent_state_restored
 
@@ -88,6 +89,8 @@ def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator
         try:
             with _quiet(), tracking.errors("start the run of the Dagster run"):
                 run = next(mlflow_tracking.resource_fn(context.replace_config(config)))  # type: ignore[call-arg]
+                if url := tracking.run_url(run.active_run().info.run_id):
+                    instance.add_run_tags(str(context.run_id), {MLFLOW_RUN_URL_TAG: url})
             yield run
         finally:
             with tracking.errors("end the run of the Dagster run"):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import shutil
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import dagster as dg
 import pytest
+from alert_servers import web_sink
+from daemon import Daemon, wait_until
 
 from mlops_assets.pipeline.history import TRIGGER_TAG
 from mlops_assets.store.local import LocalStore
-from tests.daemon import Daemon, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -27,24 +25,8 @@ ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
 @pytest.fixture
 def sink():
     """A web hook: every alert that arrived."""
-    received = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self):
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield received, f"json://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web_sink() as sink:
+        yield sink
 
 
 @pytest.fixture
@@ -80,7 +62,7 @@ def settings(sink):
         "MLOPS_SENSOR_SECONDS": 2,
         "MLOPS_SETTLE_SECONDS": 3,
         "MLOPS_DEADLINE_HOURS": 0.001,
-        "MLOPS_ALERT_URLS": sink[1],
+        "MLOPS_ALERT_URLS": sink.url,
     }
 
 
@@ -88,6 +70,12 @@ def materialized(instance, asset):
     """Day -> how often Dagster has it materialized."""
     records = instance.fetch_materializations(dg.AssetKey(asset), limit=1_000).records
     return Counter(record.partition_key for record in records)
+
+
+def alerts_have_looked(instance):
+    """Whether the sensor `alerts` has looked once: what happened before it was there is not told."""
+    states = [one for one in instance.all_instigator_state() if one.instigator_name == "alerts"]
+    return any(one.instigator_data.cursor for one in states if one.instigator_data)
 
 
 def runs_over(instance):
@@ -98,7 +86,7 @@ def runs_over(instance):
 def test_five_days_of_which_one_is_late_one_broken_one_comes_twice_and_a_daemon_is_killed(
     tmp_path, settings, sink, deliver
 ):
-    alerts, _ = sink
+    alerts = sink.posts
     store = LocalStore(tmp_path / "data")
     # given a first day with its target, and four days of which one is broken and one is missing
     deliver(TRAINED)
@@ -111,6 +99,7 @@ def test_five_days_of_which_one_is_late_one_broken_one_comes_twice_and_a_daemon_
             return set(materialized(instance, "predictions"))
 
         # when the daemon is killed with all it started while it is at work, and started again
+        wait_until(lambda: alerts_have_looked(instance), 120)
         wait_until(lambda: instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])), 120)
         daemon.kill()
         daemon.start()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+
+import mlops_assets
 
 LOOK = """
 import json, sys
@@ -15,13 +18,16 @@ print(json.dumps({
     "deps": {name: sorted(key.to_user_string() for key in node.parent_keys) for name, node in nodes.items()},
     "daily": [name for name, node in nodes.items() if node.is_partitioned],
     "described": [name for name, node in nodes.items() if node.description and node.owners and node.kinds],
-    "heavy": [name for name in ("mlflow", "sklearn", "pandas", "pyarrow", "numpy", "skops") if name in sys.modules],
+    "heavy": [
+        name for name in ("mlflow", "sklearn", "pandas", "pyarrow", "numpy", "skops", "apprise") if name in sys.modules
+    ],
 }))
 """
 
 
 def look(tmp_path, **environment):
     command = [sys.executable, "-W", "error", "-c", LOOK]
+    environment["PYTHONPATH"] = str(Path(mlops_assets.__file__).parents[1])  # this checkout, whatever is installed
     return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -53,3 +59,12 @@ def test_a_wrong_setting_is_named(tmp_path):
     # then the error names it and what was meant
     assert done.returncode != 0
     assert "MLOPS_SEEED is no setting: did you mean MLOPS_SEED?" in done.stderr
+
+
+def test_where_alerts_go_costs_nothing_until_there_are_some(tmp_path):
+    # given targets / when the location is loaded
+    done = look(tmp_path, MLOPS_ALERT_URLS="mailto://user:password@host.example", MLOPS_ALERT_ON="failure,retry")
+    # then Apprise is not imported, and no file is made
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["heavy"] == []
+    assert list(tmp_path.iterdir()) == []
