@@ -14,7 +14,7 @@ def build_definitions(settings: Settings | None = None) -> dg.Definitions:
     """All definitions, from these settings or those of the environment."""
     settings = settings or Settings()
     days = daily_partitions(settings.start_date, settings.timezone)
-    return assemble(days, build_backend(settings), build_tracking(settings))
+    return assemble(days, build_backend(settings), build_tracking(settings), settings.check_limits())
 
 
 defs = build_definitions()

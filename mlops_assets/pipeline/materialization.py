@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.pipeline.checks import check_results, report_checks, verdicts_on
 from mlops_assets.pipeline.liveness import tag_process
 from mlops_assets.pipeline.metadata import to_dagster
 from mlops_assets.pipeline.sweeping import sweep
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlops_assets.backends.base import Backend
+    from mlops_assets.steps.check_rules import CheckLimits
 
 _DAYS_NAMED = 10
 _PROGRESS_LINES = 10
@@ -30,7 +32,7 @@ def run_info(context: dg.AssetExecutionContext, parent_run_id: str | None = None
 
 
 def materialize_partitions(
-    context: dg.AssetExecutionContext, backend: Backend, *, parent_run_id: str | None = None
+    context: dg.AssetExecutionContext, backend: Backend, limits: CheckLimits, *, parent_run_id: str | None = None
 ) -> dg.MaterializeResult:
     """Make the run's partitions of the asset.
 
@@ -58,12 +60,15 @@ def materialize_partitions(
         if isinstance(error, MlopsAssetsError):
             raise dg.Failure(str(error)) from error
         raise
+    asset = context.asset_key.path[-1]
+    checks = check_results(asset, verdicts_on(asset, done, limits))
     if failed:
         _report_finished(context, done)
+        report_checks(context, checks)
         raise _failure(failed, len(days))
     for result in done:
         context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
-    return dg.MaterializeResult()
+    return dg.MaterializeResult(check_results=checks)
 
 
 def materialize_promotion(context: dg.AssetExecutionContext, backend: Backend) -> dg.MaterializeResult:
