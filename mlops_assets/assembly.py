@@ -76,16 +76,24 @@ def build_local_backend(settings: Settings, tracking: Tracking | None = None) ->
 
 def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:
     """What starts runs by itself."""
-    from mlops_assets.cadence.candidates import Watcher
+    from mlops_assets.cadence.candidates import Objection, Watcher
     from mlops_assets.pipeline.launcher import Launcher
+    from mlops_assets.steps.baseline import Records
+    from mlops_assets.steps.checks import blockers
     from mlops_assets.store.survey import Survey
 
-    cadence = settings.cadence()
+    cadence, limits = settings.cadence(), settings.check_limits()
+
+    def objections() -> Objection:
+        records = Records.of(build_store(settings))
+        return lambda asset, ds: " ".join(one.message for one in blockers(asset, ds, records, limits)) or None
+
     watcher = Watcher(
         Survey(build_store(settings)),
         cadence,
         delivered=settings.source == "files",
         delimiter=settings.csv_delimiter,
+        objections=objections,
         has_model=lambda: settings.model_version is not None or tracking.registry.production() is not None,
     )
     return Launcher(cadence, watcher)

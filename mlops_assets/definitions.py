@@ -21,6 +21,7 @@ def build_definitions(settings: Settings | None = None) -> dg.Definitions:
         days,
         build_backend(settings),
         tracking,
+        limits=settings.check_limits(),
         launcher=launcher,
         retention=Retention(runs=settings.keep_runs_days, logs=settings.keep_logs_days),
         alerting=build_alerting(settings, launcher),

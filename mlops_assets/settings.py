@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mlops_assets.errors import SettingsError
 from mlops_assets.steps.catalog import PROMOTE, STEPS
+from mlops_assets.steps.check_rules import CheckLimits
 from mlops_assets.steps.generate import SOURCES
 from mlops_assets.steps.parameters import Parameters
 
@@ -159,6 +160,21 @@ class Settings(BaseSettings):
     )
     gate_confidence: float = Field(
         0.95, ge=0.5, lt=1, description="How sure the gate must be that a new model is better than the old one."
+    )
+    check_schema: bool = Field(
+        True, description="Whether a day is stopped whose columns are not those of the last good day."
+    )
+    check_max_row_fall: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="A day is stopped that lacks more of the last good day's rows than this share; 0: off.",
+    )
+    check_max_missing_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="A day is stopped if more of a column is missing than this share, and was not before; 0: off.",
     )
 
     def __init__(self, **values: Any) -> None:
@@ -316,6 +332,16 @@ class Settings(BaseSettings):
         names = Parameters.__dataclass_fields__.keys() & type(self).model_fields.keys()
         return Parameters(
             **{**{name: getattr(self, name) for name in names}, "start_date": self.start_date.isoformat()}
+        )
+
+    def check_limits(self) -> CheckLimits:
+        """What the asset checks allow."""
+        return CheckLimits(
+            schema=self.check_schema,
+            max_row_fall=self.check_max_row_fall,
+            max_missing_share=self.check_max_missing_share,
+            ignored_columns=self.drop_columns,
+            train_window_days=self.train_window_days,
         )
 
 

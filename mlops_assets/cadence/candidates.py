@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mlops_assets.cadence.delivery import Looks, examine
@@ -14,6 +15,9 @@ from mlops_assets.store.layout import DATA, TARGET, manifest_name
 if TYPE_CHECKING:
     from mlops_assets.store.manifest import Manifest
     from mlops_assets.store.survey import Listing, Survey
+
+Objection = Callable[[str, str], "str | None"]
+"""``(asset, ds)`` -> why the asset must not be made of that day (a check that stops it), or None."""
 
 GENERATED = "generate"
 _KEY_LENGTH = 12
@@ -61,7 +65,7 @@ class Watcher:
         *,
         delivered: bool,
         delimiter: str,
-        objection: Callable[[str, str], str | None] = lambda _asset, _ds: None,
+        objections: Callable[[], Objection] = lambda: _no_objection,
         has_model: Callable[[], bool] = lambda: True,
     ) -> None:
         """Name the parts.
@@ -71,11 +75,11 @@ class Watcher:
             cadence: The rules.
             delivered: Whether others deliver raw data; otherwise they are generated.
             delimiter: Between the cells of delivered files.
-            objection: ``(asset, ds)`` -> why a published day must not be used (a check that blocks), or None.
+            objections: For each look, what says why an asset must not be made of a day.
             has_model: Whether there is a model to predict with; asked only if a day waits for nothing else.
         """
         self._survey, self._cadence, self._delivered, self._delimiter = survey, cadence, delivered, delimiter
-        self._objection, self._has_model = objection, has_model
+        self._objections, self._has_model = objections, has_model
 
     def candidates(self, job: str, days: Days, looks: Looks | None, now: float) -> list[Candidate]:
         """The days of a job that are not done, oldest first; ``looks`` is brought up to date."""
@@ -108,6 +112,7 @@ class Watcher:
                 yield Candidate(ds, found.key, found.problem)
 
     def _to_train(self, days: Days, raw: Listing) -> Iterator[Candidate]:
+        objection = _Once(self._objections)
         processed, models = self._survey.listing("processed"), self._survey.listing("model")
         trained = {ds for ds, files in models.items() if manifest_name("metrics") in files}
         for ds in sorted({*days.trained, *(trained & set(days.due))}):
@@ -123,10 +128,10 @@ class Watcher:
             if TARGET not in digests:
                 yield Candidate(ds, waits_for=f"raw/{ds}/{TARGET} is missing")
             else:
-                yield self._unless_objected(ds, _key(digests))
+                yield _unless_objected(objection, "processed", ds, _key(digests))
 
     def _to_predict(self, days: Days, raw: Listing) -> Iterator[Candidate]:
-        predicted = self._survey.listing("predictions")
+        predicted, objection = self._survey.listing("predictions"), _Once(self._objections)
         for ds in days.due:
             used = self._used("predictions", ds, predicted.get(ds, {}))
             if ds < days.first and not used:
@@ -139,7 +144,7 @@ class Watcher:
             digests = {info.name: info.sha256 for info in registered.files if info.name == DATA}
             if used == digests:
                 continue
-            candidate = self._unless_objected(ds, _key(digests))
+            candidate = _unless_objected(objection, "predictions", ds, _key(digests))
             if candidate.waits_for is None and not self._has_model():
                 candidate = Candidate(ds, waits_for="no model is in production")
             yield candidate
@@ -156,16 +161,35 @@ class Watcher:
                 return Candidate(ds, waits_for=f"raw/{ds} is being delivered again", is_upstream=True)
         return manifest
 
-    def _unless_objected(self, ds: str, key: str) -> Candidate:
-        objection = self._objection("raw_data", ds)
-        return Candidate(ds, key, objection, is_upstream=objection is not None)
-
     def _used(self, asset: str, ds: str, files: Mapping[str, object]) -> dict[str, str]:
         """File name -> digest of the raw files that a published day was made from."""
         manifest = self._survey.manifest(asset, ds, dict(files))  # type: ignore[arg-type]
         inputs = manifest.inputs if manifest is not None else {}
         prefix = f"raw/{ds}/"
         return {name.removeprefix(prefix): digest for name, digest in inputs.items() if name.startswith(prefix)}
+
+
+class _Once:
+    """Objections that are prepared only if they are asked for."""
+
+    def __init__(self, prepare: Callable[[], Objection]) -> None:
+        self._prepare = prepare
+
+    @cached_property
+    def _ask(self) -> Objection:
+        return self._prepare()
+
+    def __call__(self, asset: str, ds: str) -> str | None:
+        return self._ask(asset, ds)
+
+
+def _no_objection(_asset: str, _ds: str) -> str | None:
+    return None
+
+
+def _unless_objected(objection: Objection, asset: str, ds: str, key: str) -> Candidate:
+    reason = objection(asset, ds)
+    return Candidate(ds, key, reason, is_upstream=reason is not None)
 
 
 def _follows(models: Mapping[str, object], processed: Mapping[str, object]) -> bool:

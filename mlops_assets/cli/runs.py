@@ -113,7 +113,12 @@ def run_assets(
     for one in (signal.SIGINT, signal.SIGTERM):  # both end the run properly, also where the shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
     observed = _Observed(backend, on_result)
-    definitions = assemble(daily_partitions(settings.start_date, settings.timezone), observed, build_tracking(settings))
+    definitions = assemble(
+        daily_partitions(settings.start_date, settings.timezone),
+        observed,
+        build_tracking(settings),
+        limits=settings.check_limits(),
+    )
     result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         run_config=_SILENT,
         instance=instance,
@@ -121,6 +126,7 @@ def run_assets(
         partition_key=days[0] if len(days) == 1 else None,
         tags={
             PROCESS_TAG: process_tag(),
+            "dagster/max_retries": "0",  # only the command knows how to run again
             **({_RANGE_START: days[0], _RANGE_END: days[-1]} if len(days) > 1 else {}),
             **({FORCE_TAG: "true"} if force else {}),
         },

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from mlops_assets.backends.base import Backend
+from mlops_assets.pipeline.checks import check_specs
 from mlops_assets.pipeline.materialization import materialize_partitions, materialize_promotion
 from mlops_assets.steps.catalog import step_of_asset
+from mlops_assets.steps.check_rules import DEFAULT_LIMITS, CheckLimits
 
 OWNERS = ["team:data"]
 DATA, TRAINING, SERVING = "data", "training", "serving"
@@ -26,15 +28,17 @@ class Assets(NamedTuple):
     predictions: dg.AssetsDefinition
 
 
-def build_assets(days: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None = None) -> Assets:
-    """The assets over these days; what can heal is tried again by the policy."""
+def build_assets(
+    days: dg.DailyPartitionsDefinition, limits: CheckLimits = DEFAULT_LIMITS, retries: dg.RetryPolicy | None = None
+) -> Assets:
+    """The assets over these days, whose checks allow these limits; what can heal is tried again by the policy."""
     with warnings.catch_warnings():
         # backfill_policy and kinds are beta in Dagster 1.13; the lock file pins it.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return _declare(days, retries)
+        return _declare(days, limits, retries)
 
 
-def _declare(days: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None) -> Assets:
+def _declare(days: dg.DailyPartitionsDefinition, limits: CheckLimits, retries: dg.RetryPolicy | None) -> Assets:
     def declared(name: str, group: str, kinds: set[str], deps: tuple[str, ...]) -> dict[str, Any]:
         """What the declarations of all partitioned assets have in common."""
         return {
@@ -46,6 +50,7 @@ def _declare(days: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None)
             "deps": list(deps),
             "owners": OWNERS,
             "retry_policy": retries,
+            "check_specs": check_specs(name),
             "code_version": step_of_asset(name, "files").version,
             "tags": {"step": step_of_asset(name, "").name} if name != "raw_data" else {"step": "generate_or_register"},
         }
@@ -53,29 +58,29 @@ def _declare(days: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None)
     @dg.asset(**declared("raw_data", DATA, {"csv"}, ()))
     def raw_data(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
         """What arrived on a day: `raw/{ds}/data.csv` and `raw/{ds}/target.csv`, generated or delivered by others."""
-        return materialize_partitions(context, backend)
+        return materialize_partitions(context, backend, limits)
 
     @dg.asset(**declared("processed", DATA, {"csv", "pyarrow"}, ("raw_data",)))
     def processed(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
         """Data and target joined, checked, typed, without duplicates: `processed/{ds}/train_data.csv`."""
-        return materialize_partitions(context, backend)
+        return materialize_partitions(context, backend, limits)
 
     @dg.asset(**declared("split", TRAINING, {"csv", "pyarrow"}, ("processed",)))
     def split(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
         """Rows to train on and rows held out, by row hash: `split/{ds}/train.csv`, `split/{ds}/val.csv`."""
-        return materialize_partitions(context, backend)
+        return materialize_partitions(context, backend, limits)
 
     @dg.asset(**declared("model", TRAINING, {"scikitlearn", "mlflow"}, ("split",)))
     def model(
         context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend], mlflow: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
         """A scikit-learn pipeline with its preprocessing inside, logged and registered in MLflow."""
-        return materialize_partitions(context, backend, parent_run_id=lambda: mlflow.active_run().info.run_id)
+        return materialize_partitions(context, backend, limits, parent_run_id=lambda: mlflow.active_run().info.run_id)
 
     @dg.asset(**declared("metrics", TRAINING, {"scikitlearn", "mlflow"}, ("split", "model")))
     def metrics(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
         """The model's scores on the held-out rows: `models/{ds}/metrics.json`, and in the model's MLflow run."""
-        return materialize_partitions(context, backend)
+        return materialize_partitions(context, backend, limits)
 
     @dg.asset(
         group_name=SERVING,
@@ -93,6 +98,6 @@ def _declare(days: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None)
     @dg.asset(**declared("predictions", SERVING, {"csv", "scikitlearn"}, ("raw_data", "production_model")))
     def predictions(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
         """Every row of a day scored by the model in production: `predictions/{ds}/predictions.csv`."""
-        return materialize_partitions(context, backend)
+        return materialize_partitions(context, backend, limits)
 
     return Assets(raw_data, processed, split, model, metrics, production_model, predictions)

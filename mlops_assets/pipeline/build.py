@@ -8,15 +8,18 @@ import dagster as dg
 
 from mlops_assets.pipeline.alerting import build_alert_sensors
 from mlops_assets.pipeline.assets import build_assets
+from mlops_assets.pipeline.checks import production_check
 from mlops_assets.pipeline.resources import build_resources
 from mlops_assets.pipeline.retention import Retention, build_retention_sensor
 from mlops_assets.pipeline.retries import retry_policy
 from mlops_assets.pipeline.sensors import build_sensors
+from mlops_assets.steps.check_rules import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
     from mlops_assets.pipeline.alerting import Alerting
     from mlops_assets.pipeline.launcher import Launcher
+    from mlops_assets.steps.check_rules import CheckLimits
     from mlops_assets.tracking.tracker import Tracking
 
 
@@ -25,6 +28,7 @@ def assemble(
     backend: Backend,
     tracking: Tracking,
     *,
+    limits: CheckLimits = DEFAULT_LIMITS,
     launcher: Launcher | None = None,
     retention: Retention | None = None,
     alerting: Alerting | None = None,
@@ -35,6 +39,7 @@ def assemble(
         days: The partitions.
         backend: Where steps run.
         tracking: MLflow.
+        limits: What the checks allow.
         launcher: Starts runs by itself; without one there are the assets and the sensors that keep house.
         retention: How long runs and logs stay; without one nothing is ever deleted.
         alerting: Whom to tell what; without one nobody is told.
@@ -46,7 +51,8 @@ def assemble(
         *build_alert_sensors(alerting),
     ]
     return dg.Definitions(
-        assets=[*build_assets(days, retries)],
+        assets=[*build_assets(days, limits, retries)],
+        asset_checks=[production_check(tracking)],
         resources=build_resources(backend, tracking),
         # One process a run: interpreters and heavy imports start once for all steps and days.
         executor=dg.in_process_executor,

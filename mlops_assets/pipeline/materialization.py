@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.pipeline.checks import check_results, report_checks, verdicts_on
 from mlops_assets.pipeline.liveness import tag_process
 from mlops_assets.pipeline.lost_days import is_last_step, lose_days, lost_days, report_days_by_hand
 from mlops_assets.pipeline.metadata import to_dagster
 from mlops_assets.pipeline.retries import told_to_dagster
 from mlops_assets.pipeline.sweeping import sweep
+from mlops_assets.steps.baseline import Records
 from mlops_assets.steps.catalog import ASSETS
+from mlops_assets.steps.checks import blockers
 from mlops_assets.steps.freshness import why_stale
 from mlops_assets.steps.runner import PartitionResult, RunInfo, described
 
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
+    from mlops_assets.steps.check_rules import CheckLimits
 
 FORCE_TAG = "mlops_assets/force"
 """Run tag: ``true`` makes all days of a range, also those that are up to date."""
@@ -29,7 +33,11 @@ _PROGRESS_LINES = 10
 
 
 def materialize_partitions(
-    context: dg.AssetExecutionContext, backend: Backend, *, parent_run_id: Callable[[], str] | None = None
+    context: dg.AssetExecutionContext,
+    backend: Backend,
+    limits: CheckLimits,
+    *,
+    parent_run_id: Callable[[], str] | None = None,
 ) -> dg.MaterializeResult:
     """Make the run's partitions of the asset.
 
@@ -46,22 +54,26 @@ def materialize_partitions(
         lost = lost_days(context)
         possible = sorted(set(days) - lost.before(asset))
         done = _up_to_date(context, backend, asset, possible) if len(days) > 1 else []
-        todo = sorted(set(possible) - {one.partition for one in done})
+        missing = sorted(set(possible) - {one.partition for one in done})
+        failed = _stopped_by_checks(context, backend, asset, missing, limits)
+        todo = [ds for ds in missing if ds not in failed]
         if done and todo:
             context.log.info(f"{len(done)} of {len(days)} days are up to date; {len(todo)} are made")
         run = RunInfo(context.run.run_id, parent_run_id() if parent_run_id and todo else None)
-        failed = _make(context, backend, asset, todo, run, done) if todo else {}
+        failed |= _make(context, backend, asset, todo, run, done) if todo else {}
         if failed:
             lost = lose_days(context, asset, failed, len(days))
+        checks = check_results(asset, verdicts_on(backend.store, asset, done, limits))
         if not lost.days:
             for result in done:
                 context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
-            return dg.MaterializeResult()
+            return dg.MaterializeResult(check_results=checks)
         _report(context, done)
         if not done or is_last_step(context):
+            report_checks(context, checks)
             raise lost.failure()
         report_days_by_hand(context, True)
-        return dg.MaterializeResult()
+        return dg.MaterializeResult(check_results=checks)
 
 
 def materialize_promotion(context: dg.AssetExecutionContext, backend: Backend) -> dg.MaterializeResult:
@@ -100,6 +112,26 @@ def _up_to_date(
     store, params = backend.store, backend.params
     fresh = [ds for ds in days if why_stale(store, params, asset, ds) is None]
     return [PartitionResult(ds, {**described(store, store.require(asset, ds)), "up_to_date": True}) for ds in fresh]
+
+
+def _stopped_by_checks(
+    context: dg.AssetExecutionContext, backend: Backend, asset: str, days: Sequence[str], limits: CheckLimits
+) -> dict[str, str]:
+    """The days that a check stops here, with the reason.
+
+    A run that does not make what was checked is somebody's decision to work with it all the same.
+    """
+    made_here = {key.path[-1] for key in context.job_def.asset_layer.executable_asset_keys}
+    records = Records.of(backend.store)
+    stopped = {}
+    for ds in days:
+        verdicts = [one for one in blockers(asset, ds, records, limits) if one.asset in made_here]
+        if verdicts:
+            stopped[ds] = " ".join(
+                f"Stopped by the check {one.check} of {one.asset}: {one.message}" for one in verdicts
+            )
+            context.log.error(f"{ds}: {stopped[ds]}")
+    return stopped
 
 
 def _make(

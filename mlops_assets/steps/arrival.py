@@ -12,6 +12,12 @@ from mlops_assets.store.layout import DATA, TARGET
 if TYPE_CHECKING:
     from mlops_assets.steps.parameters import Parameters
 
+MISSING_SHARE = {DATA: "missing_share", TARGET: "target_missing_share"}
+"""File -> where the metadata have the share of missing values of its columns; a column without any is left out."""
+
+REPEATED_IDS = {DATA: "repeated_ids", TARGET: "target_repeated_ids"}
+"""File -> where the metadata have the number of ids that stand there again; None where there is no id column."""
+
 
 def generate(_inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     """Emulate the data of a day: a pure function of source, seed, rows and date.
@@ -20,6 +26,7 @@ def generate(_inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome
         SettingsError: The source cannot give this day.
     """
     from mlops_assets.steps.generate import generate_day
+    from mlops_assets.steps.ids import RepeatedIds
     from mlops_assets.steps.rows import class_balance
 
     try:
@@ -27,7 +34,13 @@ def generate(_inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome
     except ValueError as error:
         raise SettingsError(f"raw_data of {ds} cannot be generated: {error}") from error
     balance = class_balance(day.target[day.target.column_names[-1]])
-    return Outcome({DATA: day.data, TARGET: day.target}, {"source": params.source, "class_balance": balance})
+    metadata: dict[str, Any] = {"source": params.source, "class_balance": balance}
+    for name, table in ((DATA, day.data), (TARGET, day.target)):
+        missing = {column: table[column].null_count for column in table.column_names}
+        ids = RepeatedIds(params.id_column)
+        ids.add(table)
+        metadata |= _facts(name, table.num_rows, missing, ids.count())
+    return Outcome({DATA: day.data, TARGET: day.target}, metadata)
 
 
 def register(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
@@ -48,13 +61,21 @@ def register(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
         for name, scan in scans.items()
         if scan is not None and not scan.ends_with_newline
     ]
-    metadata: dict[str, Any] = {
-        "missing_share": {name: round(n / data.info.rows, 6) for name, n in data.missing.items() if n},
-        "has_target": target is not None,
-    }
+    metadata: dict[str, Any] = {"has_target": target is not None}
+    for name, scan in scans.items():
+        if scan is not None:
+            metadata |= _facts(name, scan.info.rows, scan.missing, scan.repeated_ids)
     if warnings:
         metadata["warnings"] = warnings
     return Outcome({name: scan for name, scan in scans.items() if scan is not None}, metadata)
+
+
+def _facts(name: str, rows: int, missing: Mapping[str, int], repeated_ids: int | None) -> dict[str, Any]:
+    """What the checks want to know of a file, under the names that they look for."""
+    return {
+        MISSING_SHARE[name]: {column: round(count / rows, 6) for column, count in missing.items() if count},
+        REPEATED_IDS[name]: repeated_ids,
+    }
 
 
 def target_name(columns: list[str], params: Parameters, ds: str) -> str:

@@ -14,12 +14,14 @@ from mlops_assets.steps.features import class_probabilities, kinds_of, model_fra
 from mlops_assets.store.layout import DATA, PREDICTIONS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
     from mlops_assets.steps.parameters import Parameters
 
 PREDICTION = "prediction"
 ROW = "row"
+_ROUNDING = 1e-6
 
 
 def predict(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
@@ -48,7 +50,7 @@ def _scored(
     """The scored blocks; ``report`` is complete when the last one was taken."""
     kinds = kinds_of(pipeline)
     classes = np.asarray(pipeline.classes_)
-    rows, balance = 0, Counter[str]()
+    rows, invalid, balance = 0, 0, Counter[str]()
     for block in blocks:
         if not rows:
             report["columns_ignored"] = [name for name in block.column_names if name not in {*kinds, id_column}]
@@ -59,7 +61,15 @@ def _scored(
         identity = block[id_column] if has_id else pa.array(np.arange(rows + 1, rows + block.num_rows + 1))
         scores = {f"score_{label}": pa.array(proba[:, k]) for k, label in enumerate(classes)}
         rows += block.num_rows
+        invalid += _invalid(proba)
         for k, count in zip(*np.unique(winners, return_counts=True), strict=True):
             balance[str(classes[k])] += int(count)
         yield pa.table({id_column if has_id else ROW: identity, PREDICTION: pa.array(classes[winners]), **scores})
+    report["invalid_scores"] = invalid
     report["class_balance"] = {str(label): balance[str(label)] for label in classes}
+
+
+def _invalid(proba: NDArray[np.float64]) -> int:
+    """The number of rows that hold no probabilities: not finite, outside [0, 1], or of another sum than 1."""
+    in_range = ((proba >= -_ROUNDING) & (proba <= 1 + _ROUNDING)).all(axis=1)  # nothing compares with NaN
+    return int((~(in_range & (np.abs(proba.sum(axis=1) - 1) <= _ROUNDING))).sum())

@@ -18,6 +18,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _MISSING = np.uint64(0x5851F42D4C957F2D)
+_FIRST_BYTES = np.array([2 ** (8 * count) - 1 for count in range(9)], dtype=np.uint64)
 _EXACT_IN_FLOAT = 2**53  # beyond that a float cannot tell neighbouring integers apart
 
 
@@ -114,18 +115,16 @@ def _word_hashes(words: pa.StringArray) -> NDArray[np.uint64]:
     if not len(words):
         return np.zeros(0, dtype=np.uint64)
     offsets = np.frombuffer(words.buffers()[1], dtype=np.int32)[words.offset : words.offset + len(words) + 1]
-    text = np.frombuffer(words.buffers()[2] or b"", dtype=np.uint8)[offsets[0] : offsets[-1]]
+    text = bytes(memoryview(words.buffers()[2] or b"")[offsets[0] : offsets[-1]]) + bytes(8)
+    # One number for the eight bytes that begin at each byte: numpy need not gather them one by one.
+    eight_from = np.ndarray(len(text) - 7, dtype="<u8", buffer=text, strides=(1,))
     lengths = np.diff(offsets).astype(np.int64)
     hashes = _mix(lengths.astype(np.uint64))
     starts = (offsets[:-1] - offsets[0]).astype(np.int64)
     for place in range(0, int(lengths.max()), 8):
         rows = np.flatnonzero(lengths > place)
-        bytes_left = np.minimum(lengths[rows] - place, 8)
-        eight = np.zeros((len(rows), 8), dtype=np.uint8)
-        for column in range(8):
-            has = bytes_left > column
-            eight[has, column] = text[starts[rows[has]] + place + column]
-        hashes[rows] = _mix(hashes[rows] * np.uint64(31) + eight.view("<u8")[:, 0].astype(np.uint64))
+        eight = eight_from[starts[rows] + place] & _FIRST_BYTES[np.minimum(lengths[rows] - place, 8)]
+        hashes[rows] = _mix(hashes[rows] * np.uint64(31) + eight.astype(np.uint64))
     return hashes
 
 

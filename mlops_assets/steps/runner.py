@@ -181,6 +181,7 @@ class Runner:
         return pipeline
 
     def _scan(self, file: File, ds: str) -> Any:
+        from mlops_assets.steps.ids import RepeatedIds
         from mlops_assets.store.foreign import scan
 
         path = self.store.folder(file.asset, ds) / file.name
@@ -188,12 +189,15 @@ class Runner:
             return None  # the target may come later than the data
         if path.exists():
             self._scanned[path] = stamp_of(path)
-        return scan(
+        ids = RepeatedIds(self.params.id_column)
+        found = scan(
             path,
             self.store.relative(file.asset, ds, file.name),
             delimiter=self.params.csv_delimiter,
             text_columns=(self.params.id_column, *self.params.text_columns),
+            observe=ids.add,
         )
+        return replace(found, repeated_ids=ids.count())
 
     def _stage(self, publication: Publication, file: File, content: Any, preview: list[dict[str, Any]]) -> FileInfo:
         if file.kind is Kind.TABLE:

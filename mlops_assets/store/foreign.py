@@ -7,7 +7,7 @@ beginning) and refuses what is broken. Later readers use the types that were fou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,15 +36,24 @@ class Scan:
         missing: Column name -> number of missing values.
         head: The first block of rows.
         ends_with_newline: False may mean that the file was cut off inside its last value.
+        repeated_ids: Rows whose id stands in an earlier row; None where nobody counted or there is no id.
     """
 
     info: FileInfo
     missing: dict[str, int]
     head: pa.Table
     ends_with_newline: bool
+    repeated_ids: int | None = None
 
 
-def scan(path: Path, source: str, *, delimiter: str = ",", text_columns: Iterable[str] = ()) -> Scan:
+def scan(
+    path: Path,
+    source: str,
+    *,
+    delimiter: str = ",",
+    text_columns: Iterable[str] = (),
+    observe: Callable[[pa.Table], None] | None = None,
+) -> Scan:
     """Check and describe a delivered CSV file.
 
     Args:
@@ -52,6 +61,7 @@ def scan(path: Path, source: str, *, delimiter: str = ",", text_columns: Iterabl
         source: What to call the file in messages.
         delimiter: Between the cells.
         text_columns: Columns to keep as text whatever they look like (identifiers: ``007`` stays ``007``).
+        observe: Called with each block of rows, in order: what else somebody wants to know in the one pass.
 
     Raises:
         DataError: Missing, empty, no rows, not UTF-8, a broken row, an unclosed quote, a wrong delimiter, bad column
@@ -74,6 +84,8 @@ def scan(path: Path, source: str, *, delimiter: str = ",", text_columns: Iterabl
             names, body = check_header(text, source, delimiter)
         table = _parse(Block(body, names, rows, source, delimiter), text_columns)
         rows += table.num_rows
+        if observe is not None:
+            observe(table)
         for name, column in zip(names, table.columns, strict=True):
             types[name] = _wider(types.get(name, pa.null()), _plain(column))
             missing[name] = missing.get(name, 0) + column.null_count

@@ -42,6 +42,14 @@ class Registry(Versions):
         model = self._settled()
         return log.read(model.tags) if model else []
 
+    def in_service(self) -> tuple[list[int], int | None]:
+        """The versions in stage ``Production`` and the one with the alias, as they are: nothing is repaired."""
+        with self._connection.exclusive():  # a promotion that is under way would look like a fault
+            staged = [version.number for version in self.versions() if version.stage == STAGE]
+            model = self._read()
+        alias = model.aliases.get(ALIAS) if model else None
+        return staged, None if alias is None else int(alias)
+
     def promote(
         self, version: int | Version, *, reason: str, by: str, scores: Mapping[str, object] | None = None
     ) -> Promotion:
