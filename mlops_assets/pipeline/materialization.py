@@ -70,7 +70,7 @@ def materialize_partitions(
             return dg.MaterializeResult(check_results=checks)
         _report(context, done)
         if not done or is_last_step(context):
-            report_checks(context, checks)
+            report_checks(context, checks if done else ())
             raise lost.failure()
         report_days_by_hand(context, True)
         return dg.MaterializeResult(check_results=checks)

@@ -61,6 +61,7 @@ DEFAULT_LIMITS = CheckLimits()
 """What is allowed where nobody has set anything."""
 
 NOT_REPORTED = Finding(note="the manifest is of an older version and does not tell")
+WORDS = "words"
 _NO_DAY_BEFORE = Finding(note="there is no earlier day to compare with")
 
 
@@ -70,7 +71,7 @@ def schema(raw: Manifest, name: str, good: Manifest | None, limits: CheckLimits)
         return _switched_off("MLOPS_CHECK_SCHEMA")
     if good is None:
         return _NO_DAY_BEFORE
-    changes = list(_changes(_kinds(raw, name, limits), _kinds(good, name, limits)))
+    changes = list(_changes(_kinds(raw, name, limits), _kinds(good, name, limits), name))
     problem = (
         f"{path_in(raw, name)} {'; '.join(changes)}. Expected the columns of {good.partition}, the last good day."
         f" {_accept(name)}. Columns that do not matter can be named in MLOPS_DROP_COLUMNS."
@@ -146,13 +147,14 @@ def _accept(name: str) -> str:
     )
 
 
-def _changes(now: Mapping[str, str], then: Mapping[str, str]) -> Iterator[str]:
+def _changes(now: Mapping[str, str], then: Mapping[str, str], name: str) -> Iterator[str]:
     if gone := [column for column in then if column not in now]:
         yield f"lacks {_listed(gone)}"
     if new := [column for column in now if column not in then]:
         yield f"also has {_listed(new)}"
     for column, kind in now.items():
-        if kind and (before := then.get(column)) and kind != before:
+        # Codes may all look like numbers one day; they are read as words where the model knows words.
+        if kind and (before := then.get(column)) not in {None, "", kind} and (before != WORDS or name == TARGET):
             yield f"has {kind} in column {column!r}, which had {before}"
 
 
@@ -172,7 +174,7 @@ def _kind(kind: str, name: str) -> str:
     if kind.startswith("timestamp"):
         return "dates"
     if kind == "string":
-        return "words"
+        return WORDS
     # To a model, a feature that is true or false is a number; but a class called true is not the class 1.
     return "true/false" if kind == "bool" and name == TARGET else "numbers"
 

@@ -59,11 +59,11 @@ def test_codes_keep_their_spelling_on_a_day_on_which_all_look_like_numbers(make_
     )
     assert materialize(settings, [*ASSETS], "2026-01-01").success
     # when on the next day only codes of digits arrive
-    deliver(tmp_path, "2026-01-02", "code,x\n" + "".join(f"{codes[n % 2]},{n % 7}\n" for n in range(40)))
+    deliver(tmp_path, "2026-01-02", "id,code,x\n" + "".join(f"{n},{codes[n % 2]},{n % 7}\n" for n in range(400)))
     assert materialize(settings, [ASSETS.raw_data, ASSETS.predictions], "2026-01-02").success
     # then they are the categories that the model knows
     lines = (tmp_path / "data/predictions/2026-01-02/predictions.csv").read_text().splitlines()[1:]
-    assert [line.split(",")[1] for line in lines] == ["1", "0"] * 20
+    assert [line.split(",")[1] for line in lines] == ["1", "0"] * 200
 
 
 def test_a_file_dropped_over_a_generated_one_is_not_overwritten(make_settings, tmp_path):

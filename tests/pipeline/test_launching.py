@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 import time
 
 import dagster as dg
@@ -171,3 +172,38 @@ def test_days_are_scored_once_there_is_a_model(look, execute, settings):
     for ds, request in look("predict_when_ready").items():
         assert execute("predict", request).success, ds
     assert look("predict_when_ready") == "All days that are due are done."
+
+
+def test_a_day_that_a_check_stops_waits_until_a_person_accepts_it(make_settings, instance, tmp_path):
+    # given two delivered days, the second with a tenth of the rows, and a model
+    settings = make_settings(start_date=FIRST, automate=True, source="files", predict_cron="* * * * *", model_version=1)
+    for ds, rows in ((DAYS[0], 400), (DAYS[1], 40)):
+        folder = tmp_path / "data" / "raw" / ds
+        folder.mkdir(parents=True)
+        (folder / "data.csv").write_text("a,b\n" + "".join(f"{n},{n % 7}\n" for n in range(rows)))
+        (folder / "target.csv").write_text("target\n" + "".join(f"{int(n % 7 > 3)}\n" for n in range(rows)))
+    backend = build_backend(settings)
+    for asset, days in {"raw_data": DAYS[:2], "processed": DAYS[:1], "split": DAYS[:1], "model": DAYS[:1]}.items():
+        assert [one.error for one in backend.materialize(asset, days, RunInfo())] == [None] * len(days)
+    repository = build_definitions(settings).get_repository_def()
+
+    def look():
+        with dg.build_sensor_context(instance=instance) as context:
+            return repository.get_sensor_def("predict_when_ready")(context)
+
+    # when the sensor looks, then it starts the good day and says what stops the other
+    (request,) = look().run_requests
+    assert request.partition_key == DAYS[0]
+    list(backend.materialize("predictions", DAYS[:1], RunInfo()))
+    assert f"raw/{DAYS[1]}/data.csv has 40 rows, and 400 on {DAYS[0]}" in look().skip_reason.skip_message
+    # and when a person scores the day by hand, it counts as good, and a day like it is not stopped any more
+    predict = repository.get_job("predict")
+    assert predict.execute_in_process(instance=instance, partition_key=DAYS[1]).success
+    shutil.copytree(
+        tmp_path / "data" / "raw" / DAYS[1],
+        tmp_path / "data" / "raw" / DAYS[2],
+        ignore=lambda *_: ["raw_data.manifest.json"],
+    )
+    list(backend.materialize("raw_data", DAYS[2:], RunInfo()))
+    (request,) = look().run_requests
+    assert request.partition_key == DAYS[2]

@@ -56,10 +56,10 @@ def test_a_failed_run_fails_its_mlflow_run(make_settings, instance, tmp_path):
     (folder / "data.csv").write_text("a,b\n" + "".join(f"{n},{n % 7}\n" for n in range(50)))
     (folder / "target.csv").write_text("target\n" + "0\n" * 50)
     resources = build_resources(build_backend(settings), build_tracking(settings))
-    # when it is tried
-    result = dg.materialize(
-        TRAINING, partition_key="2026-01-05", resources=resources, instance=instance, raise_on_error=False
-    )
+    how = {"partition_key": "2026-01-05", "resources": resources, "instance": instance, "raise_on_error": False}
+    assert dg.materialize([ASSETS.raw_data, ASSETS.processed, ASSETS.split], **how).success
+    # when somebody tries, in spite of the check
+    result = dg.materialize([ASSETS.model], **how)
     # then Dagster and MLflow agree
     assert not result.success
     assert "two classes" in result.failure_data_for_node("model").user_failure_data.description

@@ -131,3 +131,24 @@ def test_a_run_that_lost_every_day_ends_at_once(run, tmp_path, make_settings):
     result = run(settings=settings)
     assert [event.step_key for event in result.all_events if event.is_step_failure] == ["raw_data"]
     assert "3 of 3 days" in result.failure_data_for_node("raw_data").user_failure_data.description
+
+
+def test_a_check_stops_its_day_and_no_other(run, instance, tmp_path, make_settings):
+    # given three delivered days, the second with few rows
+    settings = make_settings(source="files")
+    for seed, ds in enumerate(DAYS):
+        deliver(tmp_path, ds, *rows(seed))
+    data, target = rows(1)
+    deliver(tmp_path, DAYS[1], "".join(data.splitlines(True)[:100]), "".join(target.splitlines(True)[:100]))
+    # when all assets are made in one run
+    result = run(settings=settings)
+    # then the raw data of that day are there, and nothing was made of them
+    known = {asset: instance.get_materialized_partitions(dg.AssetKey(asset)) for asset in BY_DAY}
+    assert known == {asset: set(DAYS) if asset == "raw_data" else {DAYS[0], DAYS[2]} for asset in BY_DAY}
+    # and the run failed at its end and says which check it was
+    description = result.failure_data_for_node("predictions").user_failure_data.description
+    assert f"{DAYS[1]} (processed): Stopped by the check row_count of raw_data: raw/{DAYS[1]}/data.csv" in description
+    # and by hand it can be made all the same
+    by_hand = run(assets=[ASSETS.processed, ASSETS.predictions], settings=settings)
+    assert by_hand.success
+    assert made(by_hand)["predictions"] == [DAYS[1]]
