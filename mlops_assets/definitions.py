@@ -23,7 +23,11 @@ def build_definitions(settings: Settings | None = None) -> dg.Definitions:
         tracking,
         limits=settings.check_limits(),
         launcher=launcher,
-        retention=Retention(runs=settings.keep_runs_days, logs=settings.keep_logs_days),
+        retention=Retention(
+            # A failed run keeps its day from being started again as long as the day is within reach.
+            runs=max(settings.keep_runs_days, settings.catchup_days + 1),
+            logs=settings.keep_logs_days,
+        ),
         alerting=build_alerting(settings, launcher),
     )
 

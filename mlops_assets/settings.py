@@ -84,7 +84,9 @@ class Settings(BaseSettings):
         5, ge=1, le=1_000, description="Runs of a job that are started at a time, oldest day first."
     )
     deadline_hours: float = Field(6, gt=0, description="Hours after its time until a day that waits is told as late.")
-    retries: int = Field(3, ge=0, le=100, description="How often a step is tried again if its failure can heal.")
+    retries: int = Field(
+        3, ge=0, le=100, description="How often a step of a launched run is tried again if its failure can heal."
+    )
     retry_seconds: float = Field(30, gt=0, description="Seconds before that, about 1, 3, 7, … times as long each time.")
     sensor_seconds: int = Field(15, ge=1, le=3_600, description="Seconds between two looks of a sensor.")
     keep_runs_days: int = Field(

@@ -73,6 +73,7 @@ class Outbox:
         if not alerts:
             return 0
         with self._transaction() as database:
+            _hand_over(database, targets)
             new = 0
             for one in alerts:
                 row = (one.key, one.kind, one.title, one.body, now)
@@ -88,6 +89,7 @@ class Outbox:
     def claim(self, targets: Sequence[str], now: float) -> Delivery | None:
         """The next delivery that is due to one of these targets, for this process alone; None if there is none."""
         with self._transaction() as database:
+            _hand_over(database, targets)
             sql = (
                 "SELECT d.id, d.target, d.attempts, d.claim, d.claimed, a.key, a.kind, a.title, a.body, a.added"
                 " FROM deliveries d JOIN alerts a ON a.id = d.alert WHERE d.state = 'pending' AND d.due <= ?"
@@ -137,3 +139,21 @@ class Outbox:
                 database.rollback()
                 raise
             database.commit()
+
+
+def _hand_over(database: sqlite3.Connection, targets: Sequence[str]) -> None:
+    """Give what waits for a target that is configured no more to the new ones: its password was changed, say."""
+    known = {row[0] for row in database.execute("SELECT DISTINCT target FROM deliveries")}
+    new = [target for target in targets if target not in known]
+    gone = known - set(targets)
+    if not new or not gone:
+        return
+    old = json.dumps(sorted(gone))
+    waiting = "state = 'pending' AND target IN (SELECT value FROM json_each(?))"
+    for target in new:
+        database.execute(
+            "INSERT INTO deliveries (alert, target, due)"  # noqa: S608  # no value is in the text
+            f" SELECT DISTINCT alert, ?, 0 FROM deliveries WHERE {waiting}",
+            (target, old),
+        )
+    database.execute(f"UPDATE deliveries SET state = 'handed over' WHERE {waiting}", (old,))  # noqa: S608

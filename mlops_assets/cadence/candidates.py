@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from mlops_assets.cadence.delivery import Looks, examine
+from mlops_assets.cadence.delivery import Looks, examine, short_key
 from mlops_assets.cadence.rules import DOWNLOAD, PREDICT, TRAIN, Cadence
 from mlops_assets.store.layout import DATA, TARGET, manifest_name
 
 if TYPE_CHECKING:
     from mlops_assets.store.manifest import Manifest
-    from mlops_assets.store.survey import Listing, Survey
+    from mlops_assets.store.survey import Listing, Stamp, Survey
 
 Objection = Callable[[str, str], "str | None"]
 """``(asset, ds)`` -> why the asset must not be made of that day (a check that stops it), or None."""
 
 GENERATED = "generate"
-_KEY_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -113,8 +111,8 @@ class Watcher:
 
     def _to_train(self, days: Days, raw: Listing) -> Iterator[Candidate]:
         objection = _Once(self._objections)
-        processed, models = self._survey.listing("processed"), self._survey.listing("model")
-        trained = {ds for ds, files in models.items() if manifest_name("metrics") in files}
+        made = {asset: self._survey.listing(asset) for asset in ("processed", "split", "metrics")}
+        trained = {ds for ds, files in made["metrics"].items() if manifest_name("metrics") in files}
         for ds in sorted({*days.trained, *(trained & set(days.due))}):
             registered = self._registered(ds, raw)
             if isinstance(registered, Candidate):
@@ -122,16 +120,19 @@ class Watcher:
                     yield registered
                 continue
             digests = {info.name: info.sha256 for info in registered.files}
-            used = self._used("processed", ds, processed.get(ds, {}))
-            if ds in trained and used == digests and _follows(models[ds], processed[ds]):
+            if ds in trained and self._is_trained_on(digests, ds, made):
                 continue
             if TARGET not in digests:
                 yield Candidate(ds, waits_for=f"raw/{ds}/{TARGET} is missing")
             else:
-                yield _unless_objected(objection, "processed", ds, _key(digests))
+                yield _unless_objected(objection, "processed", ds, _key(digests, raw[ds]))
 
     def _to_predict(self, days: Days, raw: Listing) -> Iterator[Candidate]:
-        predicted, objection = self._survey.listing("predictions"), _Once(self._objections)
+        predicted, objection, has_model = (
+            self._survey.listing("predictions"),
+            _Once(self._objections),
+            cache(self._has_model),
+        )
         for ds in days.due:
             used = self._used("predictions", ds, predicted.get(ds, {}))
             if ds < days.first and not used:
@@ -144,8 +145,8 @@ class Watcher:
             digests = {info.name: info.sha256 for info in registered.files if info.name == DATA}
             if used == digests:
                 continue
-            candidate = _unless_objected(objection, "predictions", ds, _key(digests))
-            if candidate.waits_for is None and not self._has_model():
+            candidate = _unless_objected(objection, "predictions", ds, _key(digests, raw[ds]))
+            if candidate.waits_for is None and not has_model():
                 candidate = Candidate(ds, waits_for="no model is in production")
             yield candidate
 
@@ -161,12 +162,24 @@ class Watcher:
                 return Candidate(ds, waits_for=f"raw/{ds} is being delivered again", is_upstream=True)
         return manifest
 
-    def _used(self, asset: str, ds: str, files: Mapping[str, object]) -> dict[str, str]:
-        """File name -> digest of the raw files that a published day was made from."""
-        manifest = self._survey.manifest(asset, ds, dict(files))  # type: ignore[arg-type]
+    def _used(self, asset: str, ds: str, files: dict[str, Stamp], upstream: str = "raw_data") -> dict[str, str]:
+        """File name -> digest of the files of an upstream asset that a published day was made from."""
+        manifest = self._survey.manifest(asset, ds, files)
         inputs = manifest.inputs if manifest is not None else {}
-        prefix = f"raw/{ds}/"
+        prefix = self._survey.store.relative(upstream, ds, "")
         return {name.removeprefix(prefix): digest for name, digest in inputs.items() if name.startswith(prefix)}
+
+    def _is_trained_on(self, digests: dict[str, str], ds: str, made: Mapping[str, Listing]) -> bool:
+        """Whether the scores of a day come from these raw data, step by step."""
+        upstream = "raw_data"
+        for asset, listing in made.items():
+            files = listing.get(ds, {})
+            used = self._used(asset, ds, files, upstream)
+            manifest = self._survey.manifest(asset, ds, files)
+            if manifest is None or not used or not used.items() <= digests.items():
+                return False
+            upstream, digests = asset, {info.name: info.sha256 for info in manifest.files}
+        return True
 
 
 class _Once:
@@ -192,11 +205,7 @@ def _unless_objected(objection: Objection, asset: str, ds: str, key: str) -> Can
     return Candidate(ds, key, reason, is_upstream=reason is not None)
 
 
-def _follows(models: Mapping[str, object], processed: Mapping[str, object]) -> bool:
-    """Whether the scores were published after the data that they come from."""
-    scored, made = models[manifest_name("metrics")], processed[manifest_name("processed")]
-    return scored.changed >= made.changed  # type: ignore[attr-defined]
-
-
-def _key(digests: Mapping[str, str]) -> str:
-    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:_KEY_LENGTH]
+def _key(digests: Mapping[str, str], files: Mapping[str, Stamp]) -> str:
+    """The same content that was registered again is another input: others may have come between."""
+    registered = files[manifest_name("raw_data")].changed
+    return short_key((*sorted(digests.items()), registered))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.cadence.rules import MARKER, Cadence
 from mlops_assets.errors import DataError
-from mlops_assets.store.layout import DATA, TARGET
+from mlops_assets.store.layout import DATA, TARGET, manifest_name
 
 if TYPE_CHECKING:
     from mlops_assets.store.manifest import Manifest
@@ -33,12 +33,10 @@ class Delivery:
     Attributes:
         key: What identifies the delivery, if it is not registered yet; None where all is registered.
         problem: Why it cannot be registered now, in words; None where it can.
-        is_there: Whether there is anything at all.
     """
 
     key: str | None
     problem: str | None = None
-    is_there: bool = True
 
 
 def examine(
@@ -66,14 +64,19 @@ def examine(
     if DATA not in delivered:
         _forget(looks, ds)
         gone = f"raw/{ds}/{DATA} is {'missing' if registered is None else 'gone since it was registered'}"
-        return Delivery("", gone, is_there=bool(delivered))
+        return Delivery("", gone)
     if registered is not None and not _has_changed(survey, ds, delivered, registered, files):
         _forget(looks, ds)
         return Delivery(None)
-    key = hashlib.sha256(repr(sorted(delivered.items())).encode()).hexdigest()[:_KEY_LENGTH]
+    key = short_key(sorted(delivered.items()))
     return Delivery(
         key, _incomplete(cadence, ds, files, key, looks, now) or _unreadable(survey, ds, delivered, delimiter)
     )
+
+
+def short_key(content: object) -> str:
+    """A short text that stands for some content."""
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:_KEY_LENGTH]
 
 
 def _forget(looks: Looks | None, ds: str) -> None:
@@ -85,7 +88,7 @@ def _has_changed(
     survey: Survey, ds: str, delivered: Mapping[str, Stamp], registered: Manifest, files: Mapping[str, Stamp]
 ) -> bool:
     known = {info.name: info for info in registered.files}
-    published = files["raw_data.manifest.json"].changed
+    published = files[manifest_name("raw_data")].changed
     for name, stamp in delivered.items():
         if name not in known or known[name].size != stamp.size:
             return True

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from mlops_assets.assembly import build_tracking
+
 if TYPE_CHECKING:
     import dagster as dg
 
@@ -38,12 +40,13 @@ def dagster_home(settings: Settings) -> Path:
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The instance. Runs that a killed command left behind are marked as failed first."""
+    """The instance. Runs that a killed command left behind are ended first, in Dagster and in MLflow."""
     from dagster import DagsterInstance
 
-    from mlops_assets.pipeline.liveness import fail_dead_runs
+    from mlops_assets.pipeline.liveness import fail_dead_runs, is_over
 
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings))
     instance = DagsterInstance.get()
-    fail_dead_runs(instance)
+    if fail_dead_runs(instance):
+        build_tracking(settings).close_runs(lambda run_id: is_over(instance, run_id))
     return instance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -63,14 +64,14 @@ def assemble(
 def _automated(launcher: Launcher, tracking: Tracking, sensors: list[dg.SensorDefinition]) -> dict[str, Any]:
     from mlops_assets.cadence.rules import PROMOTE, TRAIN
     from mlops_assets.pipeline.jobs import build_jobs
-    from mlops_assets.pipeline.promotions import build_promotion_sensor, nothing_to_judge
+    from mlops_assets.pipeline.promotions import build_promotion_sensor, unjudged
     from mlops_assets.pipeline.readiness import build_readiness_sensors
     from mlops_assets.pipeline.schedules import build_schedules
 
     jobs = build_jobs()
     return {
         "jobs": [*jobs.values()],
-        "schedules": build_schedules(launcher, nothing_to_judge(tracking)),
+        "schedules": build_schedules(launcher, partial(unjudged, tracking)),
         "sensors": [
             *sensors,
             *build_readiness_sensors(launcher),

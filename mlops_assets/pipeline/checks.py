@@ -76,6 +76,7 @@ def production_check(tracking: Tracking) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         asset=UNPARTITIONED,
+        required_resource_keys={"backend"},  # which says what process the run has
         description="Exactly one version of the model is in MLflow's stage Production, and it has the alias champion.",
     )
     def one_production_version() -> dg.AssetCheckResult:

@@ -6,30 +6,43 @@ import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from mlops_assets.cadence.decision import Attempt, pause_after
 from mlops_assets.pipeline.jobs import ASSETS_OF_JOBS
+from mlops_assets.pipeline.retries import HEAL_TAG
 from mlops_assets.steps.catalog import ASSETS
+from mlops_assets.store.layout import is_partition
 
 TRIGGER_TAG = "mlops_assets/trigger"
 """Run tag: see :func:`mlops_assets.cadence.decision.trigger_of`."""
 
+_ALL_ASSETS = "__ASSET_JOB"
 _PARTITION = "dagster/partition"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _SHORT = 8
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
-def attempts(instance: dg.DagsterInstance, triggers: Sequence[str]) -> dict[str, str]:
-    """Trigger -> what became of the newest run that was started for it."""
+def attempts(instance: dg.DagsterInstance, triggers: Sequence[str], now: dt.datetime) -> dict[str, Attempt]:
+    """Trigger -> what became of the runs that were started for it."""
     if not triggers:
         return {}
-    runs = instance.get_runs(dg.RunsFilter(tags={TRIGGER_TAG: list(triggers)}))
-    return {run.tags[TRIGGER_TAG]: _outcome(run) for run in reversed(runs)}
+    records = instance.get_run_records(dg.RunsFilter(tags={TRIGGER_TAG: list(triggers)}))  # the newest first
+    found: dict[str, list[dg.RunRecord]] = {}
+    for record in records:
+        found.setdefault(record.dagster_run.tags[TRIGGER_TAG], []).append(record)
+    return {trigger: _attempt(of_trigger, now) for trigger, of_trigger in found.items()}
 
 
 def unfinished_runs(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
     """All runs that are queued or under way."""
-    return instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
+    return instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
 
 
 def days_being_made(runs: Collection[dg.DagsterRun], assets: Collection[str]) -> set[str]:
@@ -45,22 +58,27 @@ def started_by_itself(runs: Collection[dg.DagsterRun], job: str) -> int:
 def _assets(run: dg.DagsterRun) -> Collection[str]:
     if run.asset_selection is not None:
         return [key.path[-1] for key in run.asset_selection]
-    return ASSETS_OF_JOBS.get(run.job_name, ASSETS)
+    return ASSETS_OF_JOBS.get(run.job_name, ASSETS if run.job_name == _ALL_ASSETS else ())
 
 
 def _days(tags: Mapping[str, str]) -> list[str]:
-    if _PARTITION in tags:
-        return [tags[_PARTITION]]
-    if not all(name in tags for name in _RANGE):
+    first, last = (tags.get(_PARTITION, tags.get(name, "")) for name in _RANGE)
+    if not (is_partition(first) and is_partition(last)):  # no days: of somebody else's assets
         return []
-    first, last = (dt.date.fromisoformat(tags[name]) for name in _RANGE)
-    return [(first + dt.timedelta(days=one)).isoformat() for one in range((last - first).days + 1)]
+    start, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
+    return [(start + dt.timedelta(days=one)).isoformat() for one in range((end - start).days + 1)]
 
 
-def _outcome(run: dg.DagsterRun) -> str:
+def _attempt(records: Sequence[dg.RunRecord], now: dt.datetime) -> Attempt:
+    run, started = records[0].dagster_run, sum(not one.dagster_run.parent_run_id for one in records)
     name = f"run {run.run_id[:_SHORT]}"
-    if run.status is dg.DagsterRunStatus.FAILURE:
-        return f"{name} failed for these data; deliver them again, or execute the run again in Dagster's UI"
     if run.status is dg.DagsterRunStatus.CANCELED:
-        return f"{name} was cancelled; execute it again in Dagster's UI"
-    return f"{name} is for it"
+        return Attempt(f"{name} was cancelled; execute it again in Dagster's UI", started)
+    if run.status is not dg.DagsterRunStatus.FAILURE:
+        return Attempt(f"{name} is for it", started)
+    pause = pause_after(started) if run.tags.get(HEAL_TAG) == "true" else None
+    if pause is None:
+        what = f"{name} failed for these data; deliver them again, or execute the run again (all steps) in Dagster's UI"
+        return Attempt(what, started)
+    again = records[0].update_timestamp.replace(tzinfo=records[0].update_timestamp.tzinfo or dt.timezone.utc) + pause
+    return Attempt(f"{name} failed by something that can heal; tried again at {again:%H:%M %Z}", started, now >= again)

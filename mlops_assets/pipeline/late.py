@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import dagster as dg
 
 from mlops_assets.alerts.message import LATE, Alert, alert
+from mlops_assets.cadence.candidates import Candidate
 from mlops_assets.pipeline.launcher import DAILY_JOBS, Launcher
 from mlops_assets.pipeline.schedules import SCHEDULES
 from mlops_assets.pipeline.turns import is_on
 
+_DAYS_NAMED = 5
+
 
 def late_alerts(launcher: Launcher, instance: dg.DagsterInstance) -> list[Alert]:
-    """An alert for each day that is late now, of each job whose schedule is on."""
+    """An alert for each job whose schedule is on and that has days which are late now.
+
+    It is told again when a later day joins them.
+    """
     now = dt.datetime.now(dt.timezone.utc)
-    return [
-        alert(
-            f"late/{job}/{one.ds}",
-            LATE,
-            f"Late: {one.ds} cannot be worked on by {job}",
-            [
-                f"{one.waits_for}.",
-                f"It was due at {launcher.calendars[job].due_at(one.ds):%Y-%m-%d %H:%M %Z}"
-                f" (deadline: {launcher.cadence.deadline_hours:g} hours after, MLOPS_DEADLINE_HOURS).",
-                "It is started as soon as it is ready.",
-            ],
-        )
-        for job in DAILY_JOBS
-        if is_on(instance, SCHEDULES[job], by_default=launcher.cadence.automate)
-        for one in launcher.overdue(job, now)
-    ]
+    on = [job for job in DAILY_JOBS if is_on(instance, SCHEDULES[job], by_default=launcher.cadence.automate)]
+    return [_alert(launcher, job, late) for job in on if (late := launcher.overdue(job, now))]
+
+
+def _alert(launcher: Launcher, job: str, late: Sequence[Candidate]) -> Alert:
+    newest = late[-1].ds
+    due_at = launcher.calendars[job].due_at
+    lines = [f"{one.ds}: {one.waits_for} (due since {due_at(one.ds):%Y-%m-%d %H:%M %Z})" for one in late]
+    more = [f"… and {len(lines) - _DAYS_NAMED} earlier days"] if len(lines) > _DAYS_NAMED else []
+    which = newest if len(late) == 1 else f"{len(late)} days up to {newest}"
+    return alert(
+        f"late/{job}/{newest}",
+        LATE,
+        f"Late: {job} cannot work on {which}",
+        [
+            *reversed(lines[-_DAYS_NAMED:]),
+            *more,
+            f"What is told as late: {launcher.cadence.deadline_hours:g} hours after its time (MLOPS_DEADLINE_HOURS).",
+            "It is started as soon as it is ready.",
+        ],
+    )

@@ -59,7 +59,7 @@ class Launcher:
         return decide(
             job,
             candidates,
-            attempts=attempts(instance, [trigger_of(job, one) for one in ready]),
+            attempts=attempts(instance, [trigger_of(job, one) for one in ready], now),
             in_progress=days_being_made(runs, ASSETS_OF_JOBS[job]),
             free=self.cadence.catchup_runs - started_by_itself(runs, job),
             due_at=self.calendars[job].due_at,
@@ -67,9 +67,13 @@ class Launcher:
 
     def requests(self, job: str, decision: Decision) -> list[dg.RunRequest]:
         """A run for each day that starts."""
-        triggers = [(one.ds, trigger_of(job, one)) for one in decision.start]
         return [
-            dg.RunRequest(run_key=trigger, partition_key=ds, tags={TRIGGER_TAG: trigger}) for ds, trigger in triggers
+            dg.RunRequest(
+                run_key=f"{trigger_of(job, one)}/{decision.earlier.get(one.ds, 0)}",
+                partition_key=one.ds,
+                tags={TRIGGER_TAG: trigger_of(job, one)},
+            )
+            for one in decision.start
         ]
 
     def overdue(self, job: str, now: dt.datetime) -> Sequence[Candidate]:

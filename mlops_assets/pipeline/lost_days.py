@@ -19,6 +19,11 @@ LOST_TAG = "mlops_assets/lost_days"
 """Run tag: JSON, ``{"run": run id, "of": number of days, "days": {asset: {day: message}}}``."""
 
 _DAYS_NAMED = 10
+_ENDS = {
+    dg.DagsterEventType.STEP_SUCCESS,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.STEP_SKIPPED,
+}
 
 
 @dataclass(frozen=True)
@@ -38,24 +43,29 @@ class LostDays:
         return {ds for upstream in days_come_from(asset) for ds in self.days.get(upstream, {})}
 
     def failure(self) -> dg.Failure:
-        """Dagster's failure, which names each lost day once, with the reason."""
+        """Dagster's failure, which names each lost day once, with the reasons."""
+        reasons: dict[str, dict[str, list[str]]] = {}  # day -> message -> assets
+        for asset in ASSETS:
+            for ds, message in self.days.get(asset, {}).items():
+                reasons.setdefault(ds, {}).setdefault(message, []).append(asset)
         lines = [
-            f"{ds} ({asset}): {self.days[asset][ds]}"
-            for asset in ASSETS
-            if asset in self.days
-            for ds in sorted(self.days[asset])
+            f"{ds} " + "; ".join(f"({', '.join(assets)}): {message}" for message, assets in reasons[ds].items())
+            for ds in sorted(reasons)
         ]
         more = f"\n… and {len(lines) - _DAYS_NAMED} more" if len(lines) > _DAYS_NAMED else ""
         shown = "\n".join(lines[:_DAYS_NAMED])
-        # The input is as it is: trying again cannot help.
-        return dg.Failure(f"{len(lines)} of {self.of} days could not be made:\n{shown}{more}", allow_retries=False)
+        again = "\nMend them and start all steps again: days that are done are not made again." if self.of > 1 else ""
+        text = f"{len(lines)} of {self.of} days could not be made:\n{shown}{more}{again}"
+        return dg.Failure(text, allow_retries=False)  # the input is as it is: trying again cannot help
 
 
 def lost_days(context: dg.AssetExecutionContext) -> LostDays:
     """What this run has lost so far."""
     run = context.instance.get_run_by_id(context.run.run_id)
     recorded = json.loads(run.tags.get(LOST_TAG, "{}")) if run else {}
-    if recorded.get("run") != context.run.run_id:  # tags are handed on to a run that is executed again
+    # Tags are handed on to a run that is executed again: what was lost stays lost if only some steps are.
+    goes_on = context.run.step_keys_to_execute is not None and recorded.get("run") == context.run.parent_run_id
+    if not recorded or not (goes_on or recorded["run"] == context.run.run_id):
         return LostDays({}, 0)
     return LostDays(recorded["days"], recorded["of"])
 
@@ -72,9 +82,9 @@ def is_last_step(context: dg.AssetExecutionContext) -> bool:
     """Whether nothing of the run comes after this step."""
     selected = {key.path[-1] for key in context.job_def.asset_layer.executable_asset_keys}
     planned = selected & set(context.run.step_keys_to_execute or selected)
-    records = context.instance.get_records_for_run(context.run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS).records
-    done = {record.event_log_entry.dagster_event.step_key for record in records if record.event_log_entry.dagster_event}
-    return not planned - done - {context.asset_key.path[-1]}
+    records = context.instance.get_records_for_run(context.run.run_id, of_type=_ENDS).records
+    over = {record.event_log_entry.dagster_event.step_key for record in records if record.event_log_entry.dagster_event}
+    return not planned - over - {context.asset_key.path[-1]}
 
 
 def report_days_by_hand(context: dg.AssetExecutionContext, by_hand: bool) -> None:

@@ -19,7 +19,7 @@ from mlops_assets.pipeline.sweeping import sweep
 from mlops_assets.steps.baseline import Records
 from mlops_assets.steps.catalog import ASSETS
 from mlops_assets.steps.checks import blockers
-from mlops_assets.steps.freshness import why_stale
+from mlops_assets.steps.freshness import Freshness
 from mlops_assets.steps.runner import PartitionResult, RunInfo, described
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def materialize_partitions(
     Raises:
         dagster.Failure: No day is left, or this is the last step of a run that lost some: they are named.
     """
-    with told_to_dagster():
+    with told_to_dagster(context):
         _begin(context, backend)
         asset, days = context.asset_key.path[-1], context.partition_keys
         lost = lost_days(context)
@@ -82,7 +82,7 @@ def materialize_promotion(context: dg.AssetExecutionContext, backend: Backend) -
     Raises:
         dagster.Failure: There is nothing to put into production; or this is the last step of a run that lost days.
     """
-    with told_to_dagster():
+    with told_to_dagster(context):
         _begin(context, backend)
         metadata = to_dagster(backend.promote(RunInfo(context.run.run_id), context))
         lost = lost_days(context)
@@ -109,8 +109,8 @@ def _up_to_date(
     """The days that need not be made, with what is known of them."""
     if context.run.tags.get(FORCE_TAG) == "true":
         return []
-    store, params = backend.store, backend.params
-    fresh = [ds for ds in days if why_stale(store, params, asset, ds) is None]
+    store, freshness = backend.store, Freshness(backend.store, backend.params)
+    fresh = [ds for ds in days if freshness.why_stale(asset, ds) is None]
     return [PartitionResult(ds, {**described(store, store.require(asset, ds)), "up_to_date": True}) for ds in fresh]
 
 
@@ -119,13 +119,14 @@ def _stopped_by_checks(
 ) -> dict[str, str]:
     """The days that a check stops here, with the reason.
 
-    A run that does not make what was checked is somebody's decision to work with it all the same.
+    A run of one day that does not make what was checked is somebody's decision to work with it all the same.
     """
     made_here = {key.path[-1] for key in context.job_def.asset_layer.executable_asset_keys}
+    is_range = len(context.partition_keys) > 1
     records = Records.of(backend.store)
     stopped = {}
     for ds in days:
-        verdicts = [one for one in blockers(asset, ds, records, limits) if one.asset in made_here]
+        verdicts = [one for one in blockers(asset, ds, records, limits) if is_range or one.asset in made_here]
         if verdicts:
             stopped[ds] = " ".join(
                 f"Stopped by the check {one.check} of {one.asset}: {one.message}" for one in verdicts

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -13,6 +14,12 @@ from mlops_assets.steps.catalog import UNPARTITIONED
 
 if TYPE_CHECKING:
     from mlops_assets.tracking.tracker import Tracking
+
+
+CHALLENGER_TAG = "mlops_assets/challenger"
+"""Run tag: the version that a run was started to judge."""
+
+_DECISIONS = 100
 
 
 def build_promotion_sensor(
@@ -35,18 +42,38 @@ def build_promotion_sensor(
     return promote_after_training
 
 
-def nothing_to_judge(tracking: Tracking) -> Callable[[dg.DagsterInstance], str | None]:
-    """Why the gate has nothing to decide; the function gives None where it has."""
+@dataclass(frozen=True)
+class Unjudged:
+    """The newest model, if the gate has not looked at it.
 
-    def reason(instance: dg.DagsterInstance) -> str | None:
-        newest = tracking.registry.latest()
-        if newest is None:
-            return f"No version of model {tracking.config.model_name!r} is registered."
-        event = instance.get_latest_materialization_event(dg.AssetKey(UNPARTITIONED))
-        decided = event.asset_materialization.metadata if event and event.asset_materialization else {}
-        judged = decided.get("challenger_version")
-        if judged is not None and int(str(judged.value)) >= newest.number:
-            return f"Version {newest.number} is the newest model and was judged already."
-        return None
+    Attributes:
+        version: Its number; None if there is nothing to decide.
+        reason: Why there is nothing to decide.
+    """
 
-    return reason
+    version: int | None
+    reason: str = ""
+
+
+def unjudged(tracking: Tracking, instance: dg.DagsterInstance) -> Unjudged:
+    """What the gate has to decide: nothing about a version twice, so that it never overrules a person."""
+    newest = tracking.registry.latest()
+    if newest is None:
+        return Unjudged(None, f"No version of model {tracking.config.model_name!r} is registered.")
+    records = instance.fetch_materializations(dg.AssetKey(UNPARTITIONED), limit=_DECISIONS).records
+    decided = [one.asset_materialization.metadata for one in records if one.asset_materialization]
+    if any(_number(one, "challenger_version") == newest.number for one in decided):
+        return Unjudged(None, f"Version {newest.number} is the newest model and was judged already.")
+    if any(
+        _number(one, "to_version") == newest.number or _number(one, "from_version") == newest.number for one in decided
+    ):
+        return Unjudged(None, f"Version {newest.number} is the newest model, and a person has decided about it.")
+    asked = instance.get_runs(dg.RunsFilter(tags={CHALLENGER_TAG: str(newest.number)}), limit=1)
+    if asked:  # a refusal with nothing in production fails, and is no materialization
+        return Unjudged(None, f"Run {asked[0].run_id[:8]} was started to judge version {newest.number}.")
+    return Unjudged(newest.number)
+
+
+def _number(metadata: Mapping[str, dg.MetadataValue], name: str) -> int | None:
+    value = metadata.get(name)
+    return None if value is None else int(str(value.value))

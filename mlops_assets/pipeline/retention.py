@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mlops_assets.pipeline.liveness import PROCESS_TAG
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -64,7 +66,12 @@ def outdated(ages: Mapping[str, float], holders: Collection[str], retention: Ret
 
 
 def clear(
-    instance: dg.DagsterInstance, retention: Retention, now: dt.datetime, cursor: str | None = None, batch: int = BATCH
+    instance: dg.DagsterInstance,
+    retention: Retention,
+    now: dt.datetime,
+    cursor: str | None = None,
+    batch: int = BATCH,
+    location: str | None = None,
 ) -> tuple[Outdated, str | None]:
     """Delete what is outdated among the next runs, oldest first.
 
@@ -74,6 +81,7 @@ def clear(
         now: The time.
         cursor: From the call before.
         batch: How many runs to look at.
+        location: The code location whose runs are meant; runs of commands have none and are ours.
 
     Returns:
         What was deleted, and the cursor for the next call; None: begin again with the oldest run.
@@ -81,7 +89,8 @@ def clear(
     before = now - dt.timedelta(days=min(retention.runs, retention.logs))
     old = dg.RunsFilter(statuses=_OVER, created_before=before)
     records = instance.get_run_records(old, limit=batch, ascending=True, cursor=cursor)
-    ages = {one.dagster_run.run_id: (now - one.create_timestamp) / dt.timedelta(days=1) for one in records}
+    ours = [one for one in records if _is_of(one.dagster_run, location)]
+    ages = {one.dagster_run.run_id: (now - one.create_timestamp) / dt.timedelta(days=1) for one in ours}
     candidates = [run_id for run_id, age in ages.items() if age >= retention.runs]
     found = outdated(ages, _holders(instance, candidates), retention)
     for run_id in found.logs:
@@ -91,7 +100,14 @@ def clear(
     if len(records) < batch:
         return found, None
     # A run that is gone cannot be a cursor.
-    return found, next((run_id for run_id in reversed(ages) if run_id not in found.runs), cursor)
+    ids = [one.dagster_run.run_id for one in records]
+    return found, next((run_id for run_id in reversed(ids) if run_id not in found.runs), cursor)
+
+
+def _is_of(run: dg.DagsterRun, location: str | None) -> bool:
+    if run.remote_job_origin is None:
+        return PROCESS_TAG in run.tags
+    return run.remote_job_origin.location_name == location
 
 
 def build_retention_sensor(retention: Retention) -> dg.SensorDefinition:
@@ -106,7 +122,9 @@ def build_retention_sensor(retention: Retention) -> dg.SensorDefinition:
     )
     def retention_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = dt.datetime.now(dt.timezone.utc)
-        found, cursor = clear(context.instance, retention, now, context.cursor or None)
+        origin = context.code_location_origin
+        location = origin.location_name if origin else None
+        found, cursor = clear(context.instance, retention, now, context.cursor or None, location=location)
         context.update_cursor(cursor or "")
         return dg.SkipReason(f"Deleted {len(found.runs)} runs; what {len(found.logs)} others printed is gone.")
 

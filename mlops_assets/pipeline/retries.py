@@ -10,6 +10,9 @@ import dagster as dg
 
 from mlops_assets.errors import MlopsAssetsError
 
+HEAL_TAG = "mlops_assets/can_heal"
+"""Run tag: ``true`` where the last failure of a step was of a kind that can heal."""
+
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOSPC, errno.ESTALE, errno.ENETUNREACH, errno.EHOSTUNREACH}
 
 
@@ -21,7 +24,7 @@ def retry_policy(retries: int, seconds: float) -> dg.RetryPolicy:
 
 
 @contextmanager
-def told_to_dagster() -> Iterator[None]:
+def told_to_dagster(context: dg.AssetExecutionContext) -> Iterator[None]:
     """Turn errors into Dagster's failure, with the message for the user and whether it is worth another try.
 
     Raises:
@@ -31,18 +34,25 @@ def told_to_dagster() -> Iterator[None]:
         yield
     except dg.Failure:
         raise
-    except MlopsAssetsError as error:
-        raise dg.Failure(str(error), allow_retries=error.can_heal) from error
     except Exception as error:
-        if can_heal(error):
-            raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=True) from error
-        raise dg.Failure(
-            f"Unexpected {type(error).__name__}: {error}. The traceback is in the run's log.", allow_retries=False
-        ) from error
+        heals = can_heal(error)
+        if heals or HEAL_TAG in context.run.tags:
+            context.instance.add_run_tags(context.run.run_id, {HEAL_TAG: str(heals).lower()})
+        raise dg.Failure(_message(error, heals), allow_retries=heals) from error
+
+
+def _message(error: Exception, heals: bool) -> str:
+    if isinstance(error, MlopsAssetsError):
+        return str(error)
+    if heals:
+        return f"{type(error).__name__}: {error}"
+    return f"Unexpected {type(error).__name__}: {error}. The traceback is in the run's log."
 
 
 def can_heal(error: BaseException) -> bool:
-    """Whether the same may succeed later: the network, a file server, a full disk."""
+    """Whether the same may succeed later: an engine, the network, a server, a full disk."""
+    if isinstance(error, MlopsAssetsError):
+        return error.can_heal
     return isinstance(error, (ConnectionError, TimeoutError)) or (
         isinstance(error, OSError) and error.errno in _PASSING
     )

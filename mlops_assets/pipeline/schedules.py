@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from dagster._utils.schedules import is_valid_cron_string
 from mlops_assets.cadence.rules import DOWNLOAD, PREDICT, PROMOTE, TRAIN, Cadence
 from mlops_assets.errors import SettingsError
 from mlops_assets.pipeline.launcher import Launcher
+from mlops_assets.pipeline.promotions import CHALLENGER_TAG, Unjudged
 from mlops_assets.pipeline.turns import is_deciding
 
 SCHEDULES = {
@@ -25,13 +25,13 @@ SENSORS = {DOWNLOAD: "download_when_ready", TRAIN: "train_when_ready", PREDICT: 
 
 
 def build_schedules(
-    launcher: Launcher, unjudged: Callable[[dg.DagsterInstance], str | None]
+    launcher: Launcher, unjudged: Callable[[dg.DagsterInstance], Unjudged]
 ) -> list[dg.ScheduleDefinition]:
     """All schedules.
 
     Args:
         launcher: Decides.
-        unjudged: Why the gate has nothing to decide; None: it has.
+        unjudged: What the gate has to decide.
     """
     days = [_of_days(launcher, job) for job in SENSORS]
     return [*days, _of_promotion(launcher.cadence, unjudged)]
@@ -58,10 +58,12 @@ def _of_days(launcher: Launcher, job: str) -> dg.ScheduleDefinition:
     )
 
 
-def _of_promotion(cadence: Cadence, unjudged: Callable[[dg.DagsterInstance], str | None]) -> dg.ScheduleDefinition:
+def _of_promotion(cadence: Cadence, unjudged: Callable[[dg.DagsterInstance], Unjudged]) -> dg.ScheduleDefinition:
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        reason = unjudged(context.instance)
-        return dg.SkipReason(reason) if reason else dg.RunRequest(run_key=f"{PROMOTE}/{time.time():.0f}")
+        found = unjudged(context.instance)
+        if found.version is None:
+            return dg.SkipReason(found.reason)
+        return dg.RunRequest(run_key=f"{PROMOTE}/{found.version}", tags={CHALLENGER_TAG: str(found.version)})
 
     return _schedule(cadence, PROMOTE, evaluate, "Asks the gate about a model that nobody has judged yet.")
 

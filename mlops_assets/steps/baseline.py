@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LOOK_BACK = 28
 """So many earlier days that are published are looked at; older ones are no measure."""
 
+WEEK = 7
+"""So many good days are compared with where days of the week may differ."""
+
 _USERS_OF_RAW_DATA = ("predictions", "processed")
 
 
@@ -69,8 +72,8 @@ def is_used(records: Records, raw: Manifest, name: str) -> bool:
     return any(user is not None and user.inputs.get(path) == digest for user in users)
 
 
-def last_good_day(records: Records, ds: str, name: str, fits: Callable[[Manifest, Manifest], bool]) -> Manifest | None:
-    """What a file of ``raw_data`` is compared with; None where none came before it.
+def good_days(records: Records, ds: str, name: str, fits: Callable[[Manifest, Manifest], bool]) -> list[Manifest]:
+    """What a file of ``raw_data`` is compared with, the newest first: a week of good days; none where none came before.
 
     Where none was used yet (the first run over many days), it is the newest that fits the one before it: a single bad
     day must not make the day after it look bad.
@@ -83,12 +86,16 @@ def last_good_day(records: Records, ds: str, name: str, fits: Callable[[Manifest
     """
     place = bisect_left(records.days, ds)
     unused: list[Manifest] = []
+    used: list[Manifest] = []
     for day in reversed(records.days[max(0, place - LOOK_BACK) : place]):
         raw = records.read("raw_data", day)
         if raw is None or not has_file(raw, name):
             continue
-        if is_used(records, raw, name):
-            return raw
-        unused.append(raw)
+        (used if is_used(records, raw, name) else unused).append(raw)
+        if len(used) == WEEK:
+            break
+    if used:
+        return used
     fitting = (raw for raw, before in pairwise(unused) if fits(raw, before))
-    return next(fitting, unused[-1] if unused else None)
+    newest = next(fitting, unused[-1] if unused else None)
+    return [] if newest is None else [newest]

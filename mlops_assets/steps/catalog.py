@@ -66,7 +66,7 @@ TRAIN = Step(
     function=_function("train", "train"),
     inputs=(File("split", layout.TRAIN, window=True),),
     outputs=(_MODEL,),
-    settings=("id_column", "target_column", "estimator", "imputation", "seed", "train_window_days"),
+    settings=("id_column", "target_column", "estimator", "imputation", "seed", "train_window_days", "model_name"),
     uses_tracking=True,
 )
 EVALUATE = Step(
@@ -75,7 +75,7 @@ EVALUATE = Step(
     function=_function("evaluate", "evaluate"),
     inputs=(_VAL, _MODEL),
     outputs=(File("metrics", layout.METRICS, Kind.JSON),),
-    settings=("target_column", "positive_label"),
+    settings=("target_column", "positive_label", "model_name"),
     uses_tracking=True,
 )
 PREDICT = Step(
@@ -84,7 +84,7 @@ PREDICT = Step(
     function=_function("predict", "predict"),
     inputs=(File("raw_data", layout.DATA, Kind.STREAM),),
     outputs=(File("predictions", layout.PREDICTIONS, Kind.STREAM),),
-    settings=("id_column", "model_version"),
+    settings=("id_column", "model_name", "model_version"),
     uses_production_model=True,
     uses_tracking=True,
 )

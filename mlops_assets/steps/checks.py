@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.steps import check_rules, result_rules
-from mlops_assets.steps.baseline import Records, is_used, last_good_day
+from mlops_assets.steps.baseline import Records, good_days, is_used
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.steps.check_rules import CheckLimits, Finding
 
@@ -31,6 +32,8 @@ class Check:
         rule: Judges one file of a day.
         blocks: The assets that are not to be made of a day that fails.
         is_warning: Whether a day that fails can be worked with all the same.
+        with_fewest_rows: Whether it compares with that good day of a week that has the fewest rows: fewer on each
+            Saturday are no fault.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Check:
     rule: Rule
     blocks: tuple[str, ...] = ()
     is_warning: bool = False
+    with_fewest_rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,18 +68,19 @@ class Verdict:
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     at_fault: tuple[str, ...] = ()
 
-    @property
-    def blocking(self) -> bool:
-        """Whether the day stops here."""
-        return bool(self.blocks)
-
 
 _MADE_OF_RAW_DATA = ("processed", "predictions")
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "raw_data": (
         Check("schema", "The columns are those of the last good day.", check_rules.schema, _MADE_OF_RAW_DATA),
-        Check("row_count", "Not far fewer rows than on the last good day.", check_rules.row_count, _MADE_OF_RAW_DATA),
+        Check(
+            "row_count",
+            "Not far fewer rows than on the last good day.",
+            check_rules.row_count,
+            _MADE_OF_RAW_DATA,
+            with_fewest_rows=True,
+        ),
         Check(
             "missing_values",
             "No column lacks most of its values that had them on the last good day.",
@@ -99,7 +104,7 @@ def judge(asset: str, ds: str, records: Records, limits: CheckLimits) -> list[Ve
     if manifest is None or asset not in CHECKS:
         return []
     others = {info.name: _compared_with(manifest, info.name, records, limits) for info in manifest.files}
-    return [_verdict(check, manifest, others, limits) for check in CHECKS[asset]]
+    return [_verdict(check, manifest, _chosen(check, others), limits) for check in CHECKS[asset]]
 
 
 def blockers(asset: str, ds: str, records: Records, limits: CheckLimits) -> list[Verdict]:
@@ -112,17 +117,30 @@ def blockers(asset: str, ds: str, records: Records, limits: CheckLimits) -> list
     return [verdict for verdict in verdicts if asset in verdict.blocks and not _is_accepted(verdict, records)]
 
 
-def _compared_with(manifest: Manifest, name: str, records: Records, limits: CheckLimits) -> Manifest | None:
+def _chosen(check: Check, others: Mapping[str, Sequence[Manifest]]) -> dict[str, Manifest | None]:
+    """What each file is compared with by a check."""
+
+    def rows(name: str, manifest: Manifest) -> int:
+        return manifest.file(name).rows or 0
+
+    return {
+        name: (min(good, key=partial(rows, name)) if check.with_fewest_rows else good[0]) if good else None
+        for name, good in others.items()
+    }
+
+
+def _compared_with(manifest: Manifest, name: str, records: Records, limits: CheckLimits) -> Sequence[Manifest]:
     if manifest.asset == "predictions":
-        return records.read("raw_data", manifest.partition)
+        raw = records.read("raw_data", manifest.partition)
+        return [] if raw is None else [raw]
     if manifest.asset != "raw_data":
-        return None
+        return []
 
     def fits(raw: Manifest, before: Manifest) -> bool:
         blocking = [check.rule for check in CHECKS["raw_data"] if check.blocks]
         return not any(rule(raw, name, before, limits).problem for rule in blocking)
 
-    return last_good_day(records, manifest.partition, name, fits)
+    return good_days(records, manifest.partition, name, fits)
 
 
 def _verdict(check: Check, manifest: Manifest, others: Mapping[str, Manifest | None], limits: CheckLimits) -> Verdict:

@@ -28,6 +28,7 @@ class Parameters:
         estimator: ``hist_gradient_boosting``, ``random_forest`` or ``logistic_regression``.
         imputation: How missing numbers are filled: ``mean``, ``median`` or ``most_frequent``.
         train_window_days: A model learns from the training rows of this many days, its own day the last.
+        model_name: The registered model.
         model_version: A version of the registered model to predict with instead of the one in production.
         gate_metric: What the gate compares: ``roc_auc``, ``average_precision`` or ``log_loss``.
         gate_min_score: What a challenger must reach in any case (for ``log_loss``: must stay below).
@@ -49,6 +50,7 @@ class Parameters:
     estimator: str = "hist_gradient_boosting"
     imputation: str = "mean"
     train_window_days: int = 1
+    model_name: str = "mlops-assets"
     model_version: int | None = None
     gate_metric: str = "roc_auc"
     gate_min_score: float = 0.55

@@ -52,14 +52,16 @@ def promote(store: LocalStore, tracking: Tracking, params: Parameters, *, by: st
     challenger, champion = tracking.registry.latest(), tracking.registry.production()
     if challenger is None:
         raise NothingToPromoteError(
-            f"No version of model {tracking.config.model_name!r} is registered. Materialize model and metrics first."
+            f"No version of model {tracking.config.model_name!r} is registered. Materialize model and metrics"
+            " first (--force, if they are up to date)."
         )
     days: list[str] = []
     if champion is not None and champion.digest == challenger.digest:
         decision = Decision(False, f"version {champion.number} is the newest model and in production already")
-    elif _was_rolled_back(challenger.number, tracking):
+    elif _was_replaced(challenger.number, tracking):
         decision = Decision(
-            False, f"version {challenger.number} was rolled back; mlops-assets models promote brings it back by hand"
+            False,
+            f"version {challenger.number} was replaced by an older one; mlops-assets models promote brings it back",
         )
     else:
         rows, days = _held_out(store, params)
@@ -99,10 +101,10 @@ def promote(store: LocalStore, tracking: Tracking, params: Parameters, *, by: st
     return {**{name: value for name, value in facts.items() if value is not None}, **model_metadata(tracking, serving)}
 
 
-def _was_rolled_back(number: int, tracking: Tracking) -> bool:
-    """Whether the last word on a version was that it had to go: no gate overrules a person."""
+def _was_replaced(number: int, tracking: Tracking) -> bool:
+    """Whether the last word on the newest version was that it had to go: no gate overrules a person."""
     about = [one for one in tracking.registry.history() if number in (one.from_version, one.to_version)]
-    return bool(about) and about[-1].rollback and about[-1].from_version == number
+    return bool(about) and about[-1].from_version == number
 
 
 def _scores(facts: dict[str, Any]) -> dict[str, Any]:

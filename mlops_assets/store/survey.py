@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlops_assets.store import layout
@@ -50,7 +51,10 @@ class Survey:
             return {}
 
     def manifest(self, asset: str, ds: str, files: dict[str, Stamp]) -> Manifest | None:
-        """What is published of a day whose files were listed; None where nothing is, or nothing that can be read."""
+        """What is published of a day whose files were listed; None where nothing is, or nothing that can be read.
+
+        Columns and metadata are left out.
+        """
         stamp = files.get(layout.manifest_name(asset))
         if stamp is None:
             return None
@@ -64,7 +68,7 @@ class Survey:
         path = os.path.join(self.store.root, layout.FOLDERS[asset], ds, layout.manifest_name(asset))  # noqa: PTH118
         try:
             with open(path, "rb") as file:  # noqa: PTH123
-                return Manifest.from_json(file.read())
+                return _slim(Manifest.from_json(file.read()))
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -75,6 +79,12 @@ class Survey:
             known = stamp, sha256(self.store.folder("raw_data", ds) / name)
             self._digests[ds, name] = known
         return known[1]
+
+
+def _slim(manifest: Manifest) -> Manifest:
+    """Without columns and metadata: thousands of manifests stay in memory."""
+    files = tuple(replace(info, columns=None) for info in manifest.files)
+    return replace(manifest, files=files, metadata={})
 
 
 def _files(folder: str) -> dict[str, Stamp]:

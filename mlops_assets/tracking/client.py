@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mlops_assets.tracking.config import TrackingConfig
 
-_REFUSED = range(400, 429)  # HTTP's codes for mistakes of the caller, before 429: too many requests
+_REFUSED = {400, 401, 403, 404, 405, 409, 422, 501}  # HTTP's codes for what will be refused again
 _NOISY = ("alembic", "mlflow.store.db.utils")
 
 

@@ -101,11 +101,29 @@ def test_a_new_target_gets_no_old_alerts_and_old_keys_are_forgotten_late(outbox)
     # given an alert from before a target was there
     outbox.add(alerts("old"), ["first"], NOW)
     # when / then it is not for the new one
-    assert outbox.claim(["second"], NOW + 1) is None
+    first = outbox.claim(["first", "second"], NOW + 1)
+    assert first.target == "first"
+    assert outbox.claim(["first", "second"], NOW + 1) is None
+    outbox.delivered(first)
     # and its key is known for a season
     assert outbox.add(alerts("old", "new"), ["first"], NOW + KEEP_SECONDS - 1) == 1
     outbox.add(alerts("newer"), ["first"], NOW + KEEP_SECONDS + 1)
     assert outbox.add(alerts("old"), ["first"], NOW + KEEP_SECONDS + 2) == 1
+
+
+def test_what_waits_for_a_target_whose_address_was_mended_goes_to_the_new_one(outbox, sink):
+    # given two targets, one of which refuses (its password has run out), and two alerts
+    dead = "json://127.0.0.1:9"
+    before = Channels([dead, sink.url])
+    outbox.add(alerts("one", "two"), before.ids, NOW)
+    assert deliver(outbox, before, lambda: NOW).sent == 2
+    # when its address is changed, and a third alert comes
+    after = Channels([sink.url, f"{sink.url}/mended"])
+    outbox.add(alerts("three"), after.ids, NOW + 1)
+    assert deliver(outbox, after, lambda: NOW + 1).sent == 4
+    # then the new one has got all three, the other one each once
+    assert sorted(one["title"] for one in sink.posts) == sorted(["title one", "title two", "title three"] * 2)
+    assert deliver(outbox, after, lambda: NOW + 90_000).sent == 0
 
 
 def test_a_claim_holds_in_its_process_and_ends_after_a_while(outbox):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from mlops_assets.cadence.candidates import Candidate
-from mlops_assets.cadence.decision import decide, overdue, trigger_of
+from mlops_assets.cadence.decision import Attempt, decide, overdue, trigger_of
 
 
 def due_at(ds):
@@ -35,7 +35,7 @@ def test_a_day_that_waits_does_not_hold_up_later_ones():
 def test_the_same_input_is_never_started_twice_and_another_one_is():
     # given a run for the input of a day
     first = days(1)
-    attempts = {trigger_of("predict", first[0]): "run 12345678 failed for these data"}
+    attempts = {trigger_of("predict", first[0]): Attempt("run 12345678 failed for these data")}
     # when the same input is looked at, then it is not started, and it is said why
     decision = made(first, attempts=attempts)
     assert decision.start == ()

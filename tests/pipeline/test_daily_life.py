@@ -42,7 +42,7 @@ def test_the_gate_does_not_undo_a_rollback(make_settings):
     assert result.success
     metadata = result.asset_materializations_for_node("production_model")[0].metadata
     assert metadata["promoted"].value is False
-    assert "was rolled back" in metadata["reason"].value
+    assert "was replaced by an older one" in metadata["reason"].value
     assert registry.production().number == 1
 
 

@@ -19,9 +19,10 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from mlops_assets.assembly import build_backend
+from mlops_assets.assembly import build_backend, build_tracking
 from mlops_assets.definitions import build_definitions
 from mlops_assets.pipeline.history import TRIGGER_TAG
+from mlops_assets.pipeline.promotions import unjudged
 from mlops_assets.steps.runner import RunInfo
 
 FIRST = (dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=3)).date()
@@ -130,6 +131,91 @@ def test_what_failed_is_not_started_again_for_the_same_data(look, execute, make_
     for ds in DAYS[1:]:
         assert execute("download", look("download_when_ready")[ds]).success
     assert f"{DAYS[0]}: run {run.run_id[:8]} failed for these data" in look("download_when_ready")
+
+
+def test_what_can_heal_is_started_again_after_a_while(look, execute, instance, monkeypatch):
+    # given a day whose run failed because something was away
+    monkeypatch.setattr("mlops_assets.cadence.decision._FIRST_PAUSE", dt.timedelta(seconds=2))
+    request = look("download_when_ready")[DAYS[0]]
+    instance.add_run(
+        dg.DagsterRun(
+            "download",
+            "0ddba11a-0000-4000-8000-000000000000",
+            tags={**request.tags, "dagster/partition": DAYS[0], "mlops_assets/can_heal": "true"},
+            status=dg.DagsterRunStatus.FAILURE,
+        )
+    )
+    # when the sensor looks at once, then it waits; a little later it starts it anew, under another key
+    assert list(look("download_when_ready")) == DAYS[1:]
+    time.sleep(2.1)
+    again = look("download_when_ready")[DAYS[0]]
+    assert again.tags == request.tags
+    assert again.run_key != request.run_key
+
+
+def test_data_that_come_back_are_scored_again(make_settings, instance, tmp_path, execute):
+    # given a day that was scored, came again with other content, and was scored again
+    settings = make_settings(start_date=FIRST, automate=True, source="files", predict_cron="* * * * *", model_version=1)
+    first, second = (f"a,b\n{''.join(f'{n},{(n * k) % 7}{chr(10)}' for n in range(400))}" for k in (1, 3))
+    folder = tmp_path / "data" / "raw" / DAYS[0]
+    folder.mkdir(parents=True)
+    backend = build_backend(settings)
+    repository = build_definitions(settings).get_repository_def()
+
+    def arrive(text):
+        (folder / "data.csv").write_text(text)
+        (folder / "target.csv").write_text("target\n" + "".join(f"{int(n % 7 > 3)}\n" for n in range(400)))
+        assert [one.error for one in backend.materialize("raw_data", DAYS[:1], RunInfo())] == [None]
+
+    def score():
+        with dg.build_sensor_context(instance=instance) as context:
+            answer = repository.get_sensor_def("predict_when_ready")(context)
+        (request,) = answer.run_requests
+        job = repository.get_job("predict")
+        assert job.execute_in_process(instance=instance, partition_key=DAYS[0], tags=request.tags).success
+
+    arrive(first)
+    for asset in ("processed", "split", "model"):
+        list(backend.materialize(asset, DAYS[:1], RunInfo()))
+    score()
+    arrive(second)
+    score()
+    # when the first content comes back, then it is scored a third time
+    arrive(first)
+    score()
+    manifest = backend.store.require("predictions", DAYS[0])
+    assert manifest.inputs[f"raw/{DAYS[0]}/data.csv"] == backend.store.info("raw_data", DAYS[0], "data.csv").sha256
+
+
+def test_runs_of_others_are_not_in_the_way(look, instance):
+    # given somebody else's runs in the same instance, over partitions that are no days
+    for number, tags in enumerate([{"dagster/partition": DAYS[0]}, {"dagster/partition": "2026-01-01-00:00"}]):
+        run_id = f"{number}0000000-0000-4000-8000-000000000000"
+        instance.add_run(dg.DagsterRun("their_job", run_id, tags=tags, status=dg.DagsterRunStatus.STARTED))
+    # when / then
+    assert list(look("download_when_ready")) == DAYS
+
+
+def test_a_timer_never_asks_twice_about_a_model_nor_overrules_a_person(make_settings, instance):
+    # given two models of which the gate has promoted the second
+    settings = make_settings(start_date=FIRST)
+    tracking, backend = build_tracking(settings), build_backend(settings)
+    assert unjudged(tracking, instance).reason == "No version of model 'mlops-assets' is registered."
+    for ds in DAYS[:2]:
+        for asset in ("raw_data", "processed", "split", "model", "metrics"):
+            list(backend.materialize(asset, [ds], RunInfo()))
+    assert unjudged(tracking, instance).version == 2
+    repository = build_definitions(settings).get_repository_def()
+    assert repository.get_job("promote").execute_in_process(instance=instance).success
+    assert "was judged already" in unjudged(tracking, instance).reason
+    # when a person puts the first one back
+    promotion = tracking.registry.promote(tracking.registry.version(1), reason="by hand", by="me")
+    event = dg.AssetMaterialization("production_model", metadata={"promoted": True, "to_version": promotion.to_version})
+    instance.report_runless_asset_event(event)
+    # then neither the timer nor the gate brings the second one back
+    assert "was judged already" in unjudged(tracking, instance).reason
+    assert repository.get_job("promote").execute_in_process(instance=instance).success
+    assert tracking.registry.production().number == 1
 
 
 def test_what_somebody_makes_by_hand_is_not_made_beside_it(look, instance):

@@ -147,8 +147,18 @@ def test_a_check_stops_its_day_and_no_other(run, instance, tmp_path, make_settin
     assert known == {asset: set(DAYS) if asset == "raw_data" else {DAYS[0], DAYS[2]} for asset in BY_DAY}
     # and the run failed at its end and says which check it was
     description = result.failure_data_for_node("predictions").user_failure_data.description
-    assert f"{DAYS[1]} (processed): Stopped by the check row_count of raw_data: raw/{DAYS[1]}/data.csv" in description
-    # and by hand it can be made all the same
-    by_hand = run(assets=[ASSETS.processed, ASSETS.predictions], settings=settings)
-    assert by_hand.success
-    assert made(by_hand)["predictions"] == [DAYS[1]]
+    assert (
+        f"{DAYS[1]} (processed, predictions): Stopped by the check row_count of raw_data: raw/{DAYS[1]}/data.csv"
+        in description
+    )
+    assert description.startswith("1 of 3 days could not be made")
+    # and a later run over the range stops it, too
+    again = run(assets=[ASSETS.processed, ASSETS.predictions], settings=settings)
+    assert not again.success
+    assert made(again)["predictions"] == []
+    # but by hand that day can be made all the same
+    resources = build_resources(build_backend(settings), build_tracking(settings))
+    by_hand = [ASSETS.processed, ASSETS.predictions]
+    assert dg.materialize(by_hand, instance=instance, resources=resources, partition_key=DAYS[1]).success
+    # and is accepted then
+    assert run(settings=settings).success

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from daemon import write_config
 
+from mlops_assets.pipeline.liveness import PROCESS_TAG
 from mlops_assets.pipeline.retention import Outdated, Retention, build_retention_sensor, clear, outdated
 
 RETENTION = Retention(runs=90, logs=30)
@@ -36,7 +37,9 @@ def instance(tmp_path):
 
 
 def run(instance, asset, ds=None, **tags):
-    return dg.materialize([asset], instance=instance, partition_key=ds, tags=tags, raise_on_error=False).run_id
+    return dg.materialize(
+        [asset], instance=instance, partition_key=ds, tags={PROCESS_TAG: "a command", **tags}, raise_on_error=False
+    ).run_id
 
 
 def after(days: float) -> dt.datetime:
@@ -127,3 +130,13 @@ def test_the_sensor_says_what_it_did(instance):
 
 def _graph():
     return dg.Definitions(assets=[daily, production_model]).resolve_asset_graph()
+
+
+def test_runs_of_others_stay(tmp_path, instance):
+    # given an old run of another code location, and one of a command of ours
+    theirs = dg.DagsterRun("theirs", "7ea5e000-0000-4000-8000-000000000000", status=dg.DagsterRunStatus.SUCCESS)
+    ours = run(instance, daily, "2026-01-05", fail="yes")
+    instance.add_run(theirs)
+    # when / then only ours goes
+    found, _ = clear(instance, RETENTION, after(100), location="ours")
+    assert found.runs == [ours]

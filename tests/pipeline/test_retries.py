@@ -21,14 +21,15 @@ def attempts_at(error):
     tries = []
 
     @dg.asset(retry_policy=retry_policy(3, 0.01))
-    def flaky():
+    def flaky(context):
         tries.append(1)
-        with told_to_dagster():
+        with told_to_dagster(context):
             if len(tries) < 3:
                 raise error
 
     with dg.DagsterInstance.ephemeral() as instance:
-        return dg.materialize([flaky], instance=instance, raise_on_error=False).success, len(tries)
+        result = dg.materialize([flaky], instance=instance, raise_on_error=False)
+        return result.success, len(tries)
 
 
 @pytest.mark.parametrize(

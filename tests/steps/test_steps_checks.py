@@ -61,7 +61,7 @@ def test_like_days_pass_and_the_first_has_no_measure(days):
     for ds in (DS, NEXT):
         found = judge("raw_data", ds, Records.of(made.store), made.settings.check_limits())
         assert [one.check for one in found] == ["schema", "row_count", "missing_values", "unique_ids"]
-        assert all(one.passed and not one.blocking for one in found), ds
+        assert all(one.passed and not one.blocks for one in found), ds
     assert verdict(made, "schema", DS).message == "there is no earlier day to compare with"
     assert verdict(made, "row_count", NEXT).facts["data.csv"] == {"last good day": DS, "rows": ROWS, "rows then": ROWS}
     # and of a day that is not there nothing is said
@@ -144,7 +144,7 @@ def test_repeated_ids_are_counted_and_stop_nothing(days, monkeypatch):
     # then they are counted; a missing one repeats none
     assert verdict(made, "unique_ids", DS).facts == {"data.csv": {"repeated ids": 0}, "target.csv": {"repeated ids": 0}}
     found = verdict(made, "unique_ids", NEXT)
-    assert (found.passed, found.blocking) == (False, False)
+    assert (found.passed, found.blocks) == (False, ())
     assert f"raw/{NEXT}/data.csv: 2 rows have the id of an earlier row" in found.message
     # and where there is no id column, there is nothing to say
     assert "no id column" in verdict(days(mixed(ROWS), id_column="nobody"), "unique_ids", DS).message
@@ -236,7 +236,7 @@ def test_predictions_are_counted_and_their_scores_looked_at(serving):
         "scores": "3 rows have scores that are no prob",
     }.items():
         found = verdict(made, check, DS, "predictions", records)
-        assert (found.passed, found.blocking) == (False, False)
+        assert (found.passed, found.blocks) == (False, ())
         assert problem in found.message
     # and a day that was delivered anew since is for another run to judge
     made.deliver(DS, mixed(100)[0])

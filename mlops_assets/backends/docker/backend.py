@@ -85,7 +85,7 @@ class DockerBackend:
         context: dg.AssetExecutionContext | None = None,
     ) -> Generator[PartitionResult]:
         """See :meth:`mlops_assets.backends.base.Backend.materialize`."""
-        days = tuple(sorted(set(partitions)))
+        self._days = days = tuple(sorted(set(partitions)))
         missing, is_well = set(days), True
         with closing(self._payloads(asset, days, run, context)) as payloads:
             for payload in payloads:
@@ -95,7 +95,7 @@ class DockerBackend:
                     is_well = is_well and not result.error
                     yield self._seen(asset, result)
         if missing or not is_well:
-            self._drop_next()  # Dagster will not ask for what depends on this
+            self._drop_next()  # what comes next is for fewer days, or will not be asked for
         if missing:
             raise self._silent(asset)
 
