@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from mlops_assets.settings import Settings, variable
 
 README = Path(__file__).parent.parent.joinpath("README.md").read_text(encoding="utf-8")
@@ -22,6 +24,7 @@ def test_every_setting_is_listed_with_its_default_and_no_other():
         assert rows[variable(name)].strip() == (shown.lower() if isinstance(value, bool) else shown), name
 
 
+@pytest.mark.slow
 def test_the_example_of_a_users_test_works(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # given the example / when it is run

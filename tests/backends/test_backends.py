@@ -59,7 +59,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 BACKENDS = [
-    pytest.param({"workers": 2}, id="workers"),
+    pytest.param({"workers": 2}, id="workers", marks=pytest.mark.slow),
     pytest.param({"backend": "docker", "workers": None}, id="docker", marks=[pytest.mark.docker, pytest.mark.slow]),
 ]
 
@@ -157,6 +157,7 @@ def test_a_killed_worker_is_an_error_and_the_next_request_works(make_settings):
     assert workers_of(os.getpid()) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; only Linux ends the children of a killed process")
 def test_workers_do_not_outlive_the_process_that_started_them(tmp_path):
     # given a command that is at work with two workers

@@ -32,6 +32,7 @@ def test_materialize_status_and_models(cli, tmp_path):
     assert "2026-01-02" in cli("status").out
 
 
+@pytest.mark.slow
 def test_promotion_by_hand_and_rollback_are_in_both_logs(cli, tmp_path):
     # given two versions, the second in production
     cli("materialize", "--from", "2026-01-01", "--to", "2026-01-02")
@@ -106,6 +107,7 @@ def test_doctor_lists_settings_and_finds_what_is_broken(cli):
     assert "secret" not in done.out + done.err
 
 
+@pytest.mark.slow
 def test_demo_resumes_and_does_not_redo_what_is_done(cli, tmp_path):
     # given a demo of three days
     done = cli("demo", "--days", "3", "--json")

@@ -244,6 +244,7 @@ def test_schedule_and_sensor_do_not_decide_at_the_same_time(look, tick, instance
     assert "is deciding" in tick("download_schedule", DAYS[0])
 
 
+@pytest.mark.slow
 def test_days_are_scored_once_there_is_a_model(look, execute, settings):
     # given data and no model
     for request in look("download_when_ready").values():

@@ -66,6 +66,7 @@ def test_a_failed_run_fails_its_mlflow_run(make_settings, instance, tmp_path):
     assert [run.info.status for run in runs(settings)] == ["FAILED"]
 
 
+@pytest.mark.slow
 def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_sensors(make_settings, instance):
     # given an MLflow run that a killed process left open
     settings = make_settings()

@@ -11,6 +11,8 @@ from mlops_assets.pipeline.materialization import FORCE_TAG
 from mlops_assets.pipeline.partitions import daily_partitions
 from mlops_assets.pipeline.resources import build_resources
 
+pytestmark = pytest.mark.slow
+
 ASSETS = build_assets(daily_partitions("2026-01-01"))
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 RANGE = {"dagster/asset_partition_range_start": DAYS[0], "dagster/asset_partition_range_end": DAYS[-1]}

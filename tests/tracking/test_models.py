@@ -36,6 +36,7 @@ def test_training_again_gives_the_same_digest(kind, fitted, data):
     assert model_digest(samples.pipeline(kind).fit(*data)) == model_digest(fitted[kind])
 
 
+@pytest.mark.slow
 def test_digest_is_the_same_in_a_fresh_interpreter(fitted, tmp_path):
     # given
     for kind in ALL:
