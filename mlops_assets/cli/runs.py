@@ -17,7 +17,7 @@ from mlops_assets.pipeline import failures
 from mlops_assets.pipeline.build import assemble
 from mlops_assets.pipeline.liveness import PROCESS_TAG
 from mlops_assets.pipeline.materialization import FORCE_TAG
-from mlops_assets.pipeline.partitions import daily_partitions
+from mlops_assets.pipeline.partitions import RANGE_END_TAG, RANGE_START_TAG, daily_partitions
 from mlops_assets.steps.catalog import UNPARTITIONED
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mlops_assets.settings import Settings
     from mlops_assets.steps.runner import PartitionResult, RunInfo
 
-_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 INTERRUPTED = failures.INTERRUPTED
@@ -127,7 +126,7 @@ def run_assets(
         tags={
             PROCESS_TAG: process_tag(),
             "dagster/max_retries": "0",  # only the command knows how to run again
-            **({_RANGE_START: days[0], _RANGE_END: days[-1]} if len(days) > 1 else {}),
+            **({RANGE_START_TAG: days[0], RANGE_END_TAG: days[-1]} if len(days) > 1 else {}),
             **({FORCE_TAG: "true"} if force else {}),
         },
         raise_on_error=False,

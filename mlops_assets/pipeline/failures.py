@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlops_assets.pipeline.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -15,9 +17,6 @@ INTERRUPTED = "interrupted; what is finished stays, and running it again goes on
 
 MLFLOW_RUN_URL_TAG = "mlops_assets/mlflow_run_url"
 """Run tag: where MLflow shows the run that belongs to this Dagster run."""
-
-PARTITION_TAG = "dagster/partition"
-RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
 def message_of_step(event: dg.DagsterEvent) -> str:

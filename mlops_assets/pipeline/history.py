@@ -9,6 +9,7 @@ import dagster as dg
 
 from mlops_assets.cadence.decision import Attempt, pause_after
 from mlops_assets.pipeline.jobs import ASSETS_OF_JOBS
+from mlops_assets.pipeline.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from mlops_assets.pipeline.retries import HEAL_TAG
 from mlops_assets.steps.catalog import ASSETS
 from mlops_assets.store.layout import is_partition
@@ -17,8 +18,6 @@ TRIGGER_TAG = "mlops_assets/trigger"
 """Run tag: see :func:`mlops_assets.cadence.decision.trigger_of`."""
 
 _ALL_ASSETS = "__ASSET_JOB"
-_PARTITION = "dagster/partition"
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _SHORT = 8
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -62,7 +61,7 @@ def _assets(run: dg.DagsterRun) -> Collection[str]:
 
 
 def _days(tags: Mapping[str, str]) -> list[str]:
-    first, last = (tags.get(_PARTITION, tags.get(name, "")) for name in _RANGE)
+    first, last = (tags.get(PARTITION_TAG, tags.get(name, "")) for name in (RANGE_START_TAG, RANGE_END_TAG))
     if not (is_partition(first) and is_partition(last)):  # no days: of somebody else's assets
         return []
     start, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)

@@ -16,6 +16,7 @@ from mlops_assets.pipeline.lost_days import is_last_step, lose_days, lost_days, 
 from mlops_assets.pipeline.metadata import to_dagster
 from mlops_assets.pipeline.retries import told_to_dagster
 from mlops_assets.pipeline.sweeping import sweep
+from mlops_assets.pipeline.window import days_to_prepare
 from mlops_assets.steps.baseline import Records
 from mlops_assets.steps.catalog import ASSETS
 from mlops_assets.steps.checks import blockers
@@ -60,6 +61,8 @@ def materialize_partitions(
         if done and todo:
             context.log.info(f"{len(done)} of {len(days)} days are up to date; {len(todo)} are made")
         run = RunInfo(context.run.run_id, parent_run_id() if parent_run_id and todo else None)
+        if len(days) == 1 and todo:
+            _prepare_window(context, backend, asset, days_to_prepare(backend, asset, days[0], limits), run)
         failed |= _make(context, backend, asset, todo, run, done) if todo else {}
         if failed:
             lost = lose_days(context, asset, failed, len(days))
@@ -133,6 +136,17 @@ def _stopped_by_checks(
             )
             context.log.error(f"{ds}: {stopped[ds]}")
     return stopped
+
+
+def _prepare_window(
+    context: dg.AssetExecutionContext, backend: Backend, asset: str, days: Sequence[str], run: RunInfo
+) -> None:
+    """Make earlier days, too; one that cannot be made is missing in the window, and that is all."""
+    if days:
+        done: list[PartitionResult] = []
+        context.log.info(f"{len(days)} earlier days of the training window are made, too: {days[0]} … {days[-1]}")
+        _make(context, backend, asset, days, run, done)
+        _report(context, done)
 
 
 def _make(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.scheduler.instigation import TickStatus
 
 from mlops_assets.pipeline.run_alerts import alert_of_decision, alerts_of_run
-from mlops_assets.pipeline.tick_alerts import alerts_of_ticks
+from mlops_assets.pipeline.tick_alerts import alerts_of_ticks, trouble
 from mlops_assets.steps.catalog import UNPARTITIONED
 
 if TYPE_CHECKING:
@@ -42,11 +43,14 @@ def alerts_of_runs(instance: dg.DagsterInstance, since: float, begin: float, dag
     changed = dg.RunsFilter(updated_after=dt.datetime.fromtimestamp(since - MARGIN_SECONDS, dt.timezone.utc))
     both = [*instance.get_runs(dg.RunsFilter(statuses=_AT_WORK)), *instance.get_runs(changed)]
     runs = {run.run_id: run for run in both}  # the later answer is the newer one
-    return [
-        alert
-        for run in runs.values()
-        for alert in alerts_of_run(run, instance.all_logs(run.run_id, of_type=_TOLD), dagster_url, begin)
-    ]
+    found: list[Alert] = []
+    for run in runs.values():
+        try:
+            found += alerts_of_run(run, instance.all_logs(run.run_id, of_type=_TOLD), dagster_url, begin)
+        except Exception as error:  # whatever is wrong with its record, the others are told
+            what = f"sensor alerts, looking at run {run.run_id},"
+            found.append(trouble(what, f"{type(error).__name__}: {error}", time.time(), dagster_url))
+    return found
 
 
 def alerts_of_decisions(instance: dg.DagsterInstance, since: float, begin: float, dagster_url: str) -> list[Alert]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mlops_assets.pipeline.liveness import fail_dead_runs, is_over
+from mlops_assets.pipeline.liveness import is_over
 from mlops_assets.pipeline.sweeping import sweep
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def _sweeping_sensor(backend: Backend) -> dg.SensorDefinition:
     )
     def sweep_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         origin = context.code_location_origin
-        dead = fail_dead_runs(context.instance, origin.location_name if origin else None)
-        done = [f"run {run_id} of a killed process" for run_id in dead] + sweep(context.instance, backend)
+        done = sweep(context.instance, backend, origin.location_name if origin else None)
         return dg.SkipReason("Removed " + "; ".join(done) if done else "Nothing was left behind.")
 
     return sweep_sensor

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
 
 
-def sweep(instance: dg.DagsterInstance, backend: Backend) -> list[str]:
+def sweep(instance: dg.DagsterInstance, backend: Backend, location: str | None = None) -> list[str]:
     """Mark the runs of killed processes as failed, then end what the backend still runs for runs that are over.
 
+    Args:
+        instance: Dagster's.
+        backend: Where steps run.
+        location: See :func:`mlops_assets.pipeline.liveness.fail_dead_runs`.
+
     Returns:
-        A line for each thing that the backend ended.
+        A line for each thing that was ended.
     """
-    fail_dead_runs(instance)
-    return backend.sweep(lambda run_id: is_over(instance, run_id))
+    dead = [f"run {run_id} of a killed process" for run_id in fail_dead_runs(instance, location)]
+    return dead + backend.sweep(lambda run_id: is_over(instance, run_id))

@@ -294,3 +294,19 @@ def test_a_day_that_a_check_stops_waits_until_a_person_accepts_it(make_settings,
     list(backend.materialize("raw_data", DAYS[2:], RunInfo()))
     (request,) = look().run_requests
     assert request.partition_key == DAYS[2]
+
+
+@pytest.mark.slow
+def test_a_training_prepares_the_days_of_its_window(make_settings, instance):
+    # given three days of raw data, of which the last is trained for, and a window of three days
+    settings = make_settings(start_date=FIRST, train_window_days=3)
+    backend = build_backend(settings)
+    list(backend.materialize("raw_data", DAYS, RunInfo()))
+    repository = build_definitions(settings).get_repository_def()
+    # when it is trained
+    assert repository.get_job("train").execute_in_process(instance=instance, partition_key=DAYS[2]).success
+    # then all days were prepared, Dagster knows them, and the model has learnt from them
+    for asset in ("processed", "split"):
+        assert instance.get_materialized_partitions(dg.AssetKey(asset)) == set(DAYS)
+    assert instance.get_materialized_partitions(dg.AssetKey("model")) == {DAYS[2]}
+    assert list(backend.store.require("model", DAYS[2]).inputs) == [f"split/{ds}/train.csv" for ds in DAYS]
