@@ -111,8 +111,8 @@ class Watcher:
 
     def _to_train(self, days: Days, raw: Listing) -> Iterator[Candidate]:
         objection = _Once(self._objections)
-        made = {asset: self._survey.listing(asset) for asset in ("processed", "split", "metrics")}
-        trained = {ds for ds, files in made["metrics"].items() if manifest_name("metrics") in files}
+        processed, models = self._survey.listing("processed"), self._survey.listing("metrics")
+        trained = {ds for ds, files in models.items() if manifest_name("metrics") in files}
         for ds in sorted({*days.trained, *(trained & set(days.due))}):
             registered = self._registered(ds, raw)
             if isinstance(registered, Candidate):
@@ -120,7 +120,8 @@ class Watcher:
                     yield registered
                 continue
             digests = {info.name: info.sha256 for info in registered.files}
-            if ds in trained and self._is_trained_on(digests, ds, made):
+            # Raw data that came again are what counts; what people do with days by hand is theirs.
+            if ds in trained and self._used("processed", ds, processed.get(ds, {})) == digests:
                 continue
             if TARGET not in digests:
                 yield Candidate(ds, waits_for=f"raw/{ds}/{TARGET} is missing")
@@ -162,24 +163,12 @@ class Watcher:
                 return Candidate(ds, waits_for=f"raw/{ds} is being delivered again", is_upstream=True)
         return manifest
 
-    def _used(self, asset: str, ds: str, files: dict[str, Stamp], upstream: str = "raw_data") -> dict[str, str]:
-        """File name -> digest of the files of an upstream asset that a published day was made from."""
+    def _used(self, asset: str, ds: str, files: dict[str, Stamp]) -> dict[str, str]:
+        """File name -> digest of the raw files that a published day was made from."""
         manifest = self._survey.manifest(asset, ds, files)
         inputs = manifest.inputs if manifest is not None else {}
-        prefix = self._survey.store.relative(upstream, ds, "")
+        prefix = self._survey.store.relative("raw_data", ds, "")
         return {name.removeprefix(prefix): digest for name, digest in inputs.items() if name.startswith(prefix)}
-
-    def _is_trained_on(self, digests: dict[str, str], ds: str, made: Mapping[str, Listing]) -> bool:
-        """Whether the scores of a day come from these raw data, step by step."""
-        upstream = "raw_data"
-        for asset, listing in made.items():
-            files = listing.get(ds, {})
-            used = self._used(asset, ds, files, upstream)
-            manifest = self._survey.manifest(asset, ds, files)
-            if manifest is None or not used or not used.items() <= digests.items():
-                return False
-            upstream, digests = asset, {info.name: info.sha256 for info in manifest.files}
-        return True
 
 
 class _Once:
