@@ -28,6 +28,7 @@ def deliver(tmp_path, ds, data, target=None):
         (folder / "target.csv").write_text(target)
 
 
+@pytest.mark.slow
 def test_the_gate_does_not_undo_a_rollback(make_settings):
     # given two models, of which a person took the newer one back
     settings = make_settings(rows_per_day=1000)

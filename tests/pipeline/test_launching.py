@@ -153,6 +153,7 @@ def test_what_can_heal_is_started_again_after_a_while(look, execute, instance, m
     assert again.run_key != request.run_key
 
 
+@pytest.mark.slow
 def test_data_that_come_back_are_scored_again(make_settings, instance, tmp_path, execute):
     # given a day that was scored, came again with other content, and was scored again
     settings = make_settings(start_date=FIRST, automate=True, source="files", predict_cron="* * * * *", model_version=1)
@@ -196,6 +197,7 @@ def test_runs_of_others_are_not_in_the_way(look, instance):
     assert list(look("download_when_ready")) == DAYS
 
 
+@pytest.mark.slow
 def test_a_timer_never_asks_twice_about_a_model_nor_overrules_a_person(make_settings, instance):
     # given two models of which the gate has promoted the second
     settings = make_settings(start_date=FIRST)
