@@ -19,6 +19,9 @@ LOST_TAG = "mlops_assets/lost_days"
 """Run tag: JSON, ``{"run": run id, "of": number of days, "days": {asset: {day: message}}}``."""
 
 _DAYS_NAMED = 10
+_ALIKE = 80
+"""Messages that begin alike tell of the same thing: a check that stops a day stops all that is made of it."""
+
 _ENDS = {
     dg.DagsterEventType.STEP_SUCCESS,
     dg.DagsterEventType.STEP_FAILURE,
@@ -44,12 +47,13 @@ class LostDays:
 
     def failure(self) -> dg.Failure:
         """Dagster's failure, which names each lost day once, with the reasons."""
-        reasons: dict[str, dict[str, list[str]]] = {}  # day -> message -> assets
+        reasons: dict[str, dict[str, tuple[str, list[str]]]] = {}  # day -> how a message begins -> message, assets
         for asset in ASSETS:
             for ds, message in self.days.get(asset, {}).items():
-                reasons.setdefault(ds, {}).setdefault(message, []).append(asset)
+                same = reasons.setdefault(ds, {}).setdefault(message[:_ALIKE], (message, []))
+                same[1].append(asset)
         lines = [
-            f"{ds} " + "; ".join(f"({', '.join(assets)}): {message}" for message, assets in reasons[ds].items())
+            f"{ds} " + "; ".join(f"({', '.join(assets)}): {message}" for message, assets in reasons[ds].values())
             for ds in sorted(reasons)
         ]
         more = f"\n… and {len(lines) - _DAYS_NAMED} more" if len(lines) > _DAYS_NAMED else ""
