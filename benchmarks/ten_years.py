@@ -18,6 +18,7 @@ from mlops_assets.store.manifest import FileInfo, Manifest
 from mlops_assets.store.survey import Survey
 
 DAYS = 3_650
+SUNDAY = 6
 NAMES = ("data.csv", "target.csv")
 CONTENT = b"id\n1\n"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -34,7 +35,7 @@ def main() -> None:
             _deliver(store, ds)
         time.sleep(3)  # what was delivered just before it was registered is read again to be sure
         for ds in days:
-            _publish(store, ds)
+            _publish(store, ds, is_trained=dt.date.fromisoformat(ds).weekday() == SUNDAY)
         crons = {DOWNLOAD: "15 0 * * *", TRAIN: "0 2 * * 1", PREDICT: "30 0 * * *"}
         cadence = Cadence(crons, start_date=start.isoformat())
         launcher = Launcher(cadence, Watcher(Survey(store), cadence, delivered=True, delimiter=","))
@@ -53,13 +54,13 @@ def _deliver(store: LocalStore, ds: str) -> None:
         _path(store, "raw_data", ds, name).write_bytes(CONTENT)
 
 
-def _publish(store: LocalStore, ds: str) -> None:
+def _publish(store: LocalStore, ds: str, *, is_trained: bool) -> None:
     files = tuple(FileInfo(name, DIGEST, len(CONTENT), 1, COLUMNS, ",") for name in NAMES)
     inputs = {f"raw/{ds}/{name}": DIGEST for name in NAMES}
+    training = {"processed": inputs, "metrics": {}} if is_trained else {}
     for asset, used in {
         "raw_data": {},
-        "processed": inputs,
-        "metrics": {},
+        **training,
         "predictions": {f"raw/{ds}/data.csv": DIGEST},
     }.items():
         manifest = Manifest(asset, ds, files, used)
