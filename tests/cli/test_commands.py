@@ -8,6 +8,7 @@ import pytest
 from mlops_assets.cli.demo import plan
 
 
+@pytest.mark.slow
 def test_materialize_status_and_models(cli, tmp_path):
     # given / when two days of all assets
     done = cli("materialize", "--from", "2026-01-01", "--to", "2026-01-02", "--json")

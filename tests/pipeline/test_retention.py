@@ -63,6 +63,7 @@ def test_what_is_outdated():
     assert outdated({"run": 50.0}, set(), Retention(runs=40, logs=60)) == Outdated(runs=["run"], logs=[])
 
 
+@pytest.mark.slow
 def test_superseded_and_failed_runs_go_and_what_is_made_stays(instance, tmp_path):
     # given a day that was made twice, one that failed, one that was made and then failed, and two promotions
     superseded = run(instance, daily, "2026-01-01")
