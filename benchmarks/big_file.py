@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyarrow import csv
 
-from mlops_assets.steps.generate import generate_day
+from mlops_assets.sources.generate import generate_day
 
 _ROWS = 250_000
 _START = dt.date(2026, 1, 1)

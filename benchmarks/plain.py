@@ -27,7 +27,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, TargetEncoder
 
-from mlops_assets.steps.generate import generate_day
+from mlops_assets.sources.generate import generate_day
 
 ID, TARGET = "id", "target"
 DATES = ["ordered_at"]

@@ -189,7 +189,7 @@ def score_1gb(options: Options) -> Comparison:
         runs = {
             "materialize raw_data": command(PRODUCT, "materialize", "raw_data"),
             "materialize predictions": command(PRODUCT, "materialize", "predictions"),
-            "steps predict": command(PYTHON, "-m", "mlops_assets.steps", "predict"),
+            "steps predict": command(PYTHON, "-m", "mlops_assets.runtime", "predict"),
         }
         scored = (folder / "data" / "predictions" / day / "predictions.csv").stat().st_size
     goals = [

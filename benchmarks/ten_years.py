@@ -10,12 +10,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from mlops_assets.cadence.candidates import Watcher
-from mlops_assets.cadence.rules import DOWNLOAD, PREDICT, TRAIN, Cadence
-from mlops_assets.pipeline.launcher import Launcher
+from mlops_assets.automation.config import DOWNLOAD, PREDICT, TRAIN, Cadence
+from mlops_assets.automation.due_days import Watcher
+from mlops_assets.automation.launcher import Launcher
+from mlops_assets.store.listing import Survey
 from mlops_assets.store.local import LocalStore
 from mlops_assets.store.manifest import FileInfo, Manifest
-from mlops_assets.store.survey import Survey
 
 DAYS = 3_650
 SUNDAY = 6

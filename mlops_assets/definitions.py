@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dagster as dg
 
-from mlops_assets.assembly import build_alerting, build_backend, build_launcher, build_tracking
-from mlops_assets.pipeline.build import assemble
-from mlops_assets.pipeline.partitions import daily_partitions
-from mlops_assets.pipeline.retention import Retention
+from mlops_assets.assets.partitions import daily_partitions
+from mlops_assets.housekeeping.retention import Retention
 from mlops_assets.settings import Settings
+from mlops_assets.wiring.assembly import build_alerting, build_backend, build_launcher, build_tracking
+from mlops_assets.wiring.build import assemble
 
 
 def build_definitions(settings: Settings | None = None) -> dg.Definitions:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
-_BESIDE_DAGSTER = {"alerts", "cadence", "cli", "pipeline", "definitions.py", "backends/docker"}
+_BESIDE_DAGSTER = {"alerts", "assets", "automation", "cli", "housekeeping", "definitions.py", "backends/docker"}
 """Not in the images; ``.dockerignore`` says the same."""
 
 

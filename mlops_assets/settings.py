@@ -1,6 +1,6 @@
 """The settings: environment variables and ``.env``, typed, validated once, described.
 
-Entry points (command line, ``definitions``, ``python -m mlops_assets.steps``) build them; nothing reads them at import
+Entry points (command line, ``definitions``) build them; nothing reads them at import
 time, and nothing below the entry points knows that they exist: steps get
 :class:`~mlops_assets.steps.parameters.Parameters`.
 """
@@ -19,14 +19,14 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mlops_assets.checks.raw_data_rules import CheckLimits
 from mlops_assets.errors import SettingsError
+from mlops_assets.sources.generate import SOURCES
 from mlops_assets.steps.catalog import PROMOTE, STEPS
-from mlops_assets.steps.check_rules import CheckLimits
-from mlops_assets.steps.generate import SOURCES
 from mlops_assets.steps.parameters import Parameters
 
 if TYPE_CHECKING:
-    from mlops_assets.cadence.rules import Cadence
+    from mlops_assets.automation.config import Cadence
 
 PREFIX = "MLOPS_"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -315,7 +315,7 @@ class Settings(BaseSettings):
 
     def cadence(self) -> Cadence:
         """When what runs."""
-        from mlops_assets.cadence.rules import DOWNLOAD, PREDICT, TRAIN, Cadence
+        from mlops_assets.automation.config import DOWNLOAD, PREDICT, TRAIN, Cadence
 
         given = {
             name: getattr(self, name) for name in Cadence.__dataclass_fields__.keys() & type(self).model_fields.keys()

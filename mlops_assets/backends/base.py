@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlops_assets.steps.runner import PartitionResult, RunInfo
+from mlops_assets.runtime.runner import PartitionResult, RunInfo
 
 if TYPE_CHECKING:
     from dagster import AssetExecutionContext
@@ -54,7 +54,7 @@ class Backend(Protocol):
         """
 
     def promote(self, run: RunInfo, context: AssetExecutionContext | None = None) -> Mapping[str, Any]:
-        """Let the gate decide over the newest model; see :func:`mlops_assets.steps.promotion.promote`."""
+        """Let the gate decide over the newest model; see :func:`mlops_assets.assets.promotion.promote`."""
 
     def sweep(self, is_over: Callable[[str], bool]) -> list[str]:
         """End what is still there for Dagster runs that are over; a line for each thing that was ended."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.runtime.preload import preload
+from mlops_assets.runtime.runner import PartitionResult, RunInfo, Runner
 from mlops_assets.steps.catalog import step_of_asset
-from mlops_assets.steps.preload import preload
-from mlops_assets.steps.runner import PartitionResult, RunInfo, Runner
 
 if TYPE_CHECKING:
     from dagster import AssetExecutionContext
@@ -56,7 +56,7 @@ class InProcessBackend:
         context: AssetExecutionContext | None = None,  # noqa: ARG002  # part of the interface
     ) -> Mapping[str, Any]:
         """See :meth:`mlops_assets.backends.base.Backend.promote`."""
-        from mlops_assets.steps.promotion import promote
+        from mlops_assets.assets.promotion import promote
 
         return promote(self.store, self._tracking, self.params, by=f"Dagster run {run.dagster_run_id}")
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from mlops_assets.runtime.runner import RunInfo
 from mlops_assets.steps.parameters import Parameters
-from mlops_assets.steps.runner import RunInfo
 from mlops_assets.tracking.config import TrackingConfig
 
 

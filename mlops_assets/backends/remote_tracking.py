@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.tracking.model_files import output_type
-from mlops_assets.tracking.models import dump_model, load_model
-from mlops_assets.tracking.recent import RecentModels
+from mlops_assets.steps.skops_io import dump_model, load_model
+from mlops_assets.tracking.mlflow_format import output_type
+from mlops_assets.tracking.model_cache import RecentModels
 from mlops_assets.tracking.versions import check_digest
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import Any
 from mlops_assets.backends.inprocess import InProcessBackend
 from mlops_assets.backends.messages import Reply, Request, Setup
 from mlops_assets.backends.remote_tracking import RemoteTracking
-from mlops_assets.steps.preload import preload
+from mlops_assets.runtime.preload import preload
 from mlops_assets.steps.threads import limit_openmp_threads
 from mlops_assets.store.local import LocalStore
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.backends.messages import Reply, Request, Setup
 from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.steps.runner import PartitionResult, RunInfo
+from mlops_assets.runtime.runner import PartitionResult, RunInfo
 
 if TYPE_CHECKING:
     from dagster import AssetExecutionContext

@@ -8,9 +8,9 @@ import typer
 
 from mlops_assets.alerts.errors import AlertError
 from mlops_assets.alerts.message import TEST, alert
-from mlops_assets.assembly import build_channels
 from mlops_assets.cli.console import FAILED, MISUSE, console, fail, print_json
 from mlops_assets.settings import Settings, variable
+from mlops_assets.wiring.assembly import build_channels
 
 
 def test_alerts(*, as_json: bool) -> None:

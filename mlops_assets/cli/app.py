@@ -115,7 +115,7 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 def reap(as_json: Json = False) -> None:
     """Stop and remove the containers that killed runs left behind; the sensor `sweep` does the same by itself."""
-    from mlops_assets.cli.reap import run_reap
+    from mlops_assets.cli.cleanup import run_reap
 
     run_reap(as_json=as_json)
 

@@ -14,13 +14,13 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from rich.table import Table
 
-from mlops_assets.assembly import build_backend, build_store
 from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.cli.instance import open_instance
 from mlops_assets.cli.runs import run_assets
 from mlops_assets.settings import Settings, load_env_file, variable
 from mlops_assets.steps.catalog import ASSETS, UNPARTITIONED
 from mlops_assets.store.layout import METRICS
+from mlops_assets.wiring.assembly import build_backend, build_store
 
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend

@@ -11,10 +11,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from mlops_assets.assembly import build_tracking
 from mlops_assets.cli.console import console, fail
 from mlops_assets.cli.instance import dagster_home, open_instance
 from mlops_assets.settings import Settings
+from mlops_assets.wiring.assembly import build_tracking
 
 _HOST = "127.0.0.1"
 _SECONDS_TO_STOP = 10

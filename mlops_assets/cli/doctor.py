@@ -14,12 +14,12 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from mlops_assets.assembly import build_channels, build_store, build_tracking, tracking_config
 from mlops_assets.cli.console import FAILED, console, print_json
 from mlops_assets.cli.instance import dagster_home
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.settings import HOST_DATA_DIR_VARIABLE, TRACKING_VARIABLE, Settings, variable
 from mlops_assets.tracking.config import without_credentials
+from mlops_assets.wiring.assembly import build_channels, build_store, build_tracking, tracking_config
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 _PACKAGES = (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mlops_assets.assembly import docker_config, tracking_config
 from mlops_assets.backends.docker.engine import Engine
 from mlops_assets.backends.docker.images import ImageError, check_image, described
 from mlops_assets.backends.docker.probe import check_data_root, check_tracking
 from mlops_assets.settings import Settings
 from mlops_assets.steps.catalog import step_of_asset
+from mlops_assets.wiring.assembly import docker_config, tracking_config
 
 _OK, _BROKEN = "ok", "broken"
 

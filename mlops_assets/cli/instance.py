@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from mlops_assets.assembly import build_tracking
+from mlops_assets.wiring.assembly import build_tracking
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -43,7 +43,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance. Runs that a killed command left behind are ended first, in Dagster and in MLflow."""
     from dagster import DagsterInstance
 
-    from mlops_assets.pipeline.liveness import fail_dead_runs, is_over
+    from mlops_assets.housekeeping.dead_runs import fail_dead_runs, is_over
 
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings))
     instance = DagsterInstance.get()

@@ -9,10 +9,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from mlops_assets.assembly import build_backend
 from mlops_assets.cli.console import FAILED, MISUSE, STOPPED, console, errors, fail, print_json, progress
 from mlops_assets.settings import Settings
 from mlops_assets.steps.catalog import ASSETS, UNPARTITIONED
+from mlops_assets.wiring.assembly import build_backend
 
 if TYPE_CHECKING:
     from mlops_assets.cli.runs import RunOutcome

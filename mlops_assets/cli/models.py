@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from mlops_assets.assembly import build_tracking
 from mlops_assets.cli.console import console, print_json
 from mlops_assets.settings import Settings
+from mlops_assets.wiring.assembly import build_tracking
 
 if TYPE_CHECKING:
     from mlops_assets.tracking.entities import Promotion
@@ -74,8 +74,8 @@ def _log_in_dagster(settings: Settings, promotion: Promotion) -> None:
     """The asset's materializations are the log of promotions, so one by hand is one too."""
     from dagster import AssetMaterialization
 
+    from mlops_assets.assets.metadata import to_dagster
     from mlops_assets.cli.instance import open_instance
-    from mlops_assets.pipeline.metadata import to_dagster
 
     facts = {name: value for name, value in asdict(promotion).items() if value not in (None, {})}
     with open_instance(settings) as instance:

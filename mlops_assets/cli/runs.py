@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import AssetKey, DagsterInstance
 
-from mlops_assets.assembly import build_tracking
-from mlops_assets.backends.process import process_tag
-from mlops_assets.pipeline import failures
-from mlops_assets.pipeline.build import assemble
-from mlops_assets.pipeline.liveness import PROCESS_TAG
-from mlops_assets.pipeline.materialization import FORCE_TAG
-from mlops_assets.pipeline.partitions import RANGE_END_TAG, RANGE_START_TAG, daily_partitions
+from mlops_assets.assets import failures
+from mlops_assets.assets.materialization import FORCE_TAG
+from mlops_assets.assets.partitions import RANGE_END_TAG, RANGE_START_TAG, daily_partitions
+from mlops_assets.backends.process_id import process_tag
+from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 from mlops_assets.steps.catalog import UNPARTITIONED
+from mlops_assets.wiring.assembly import build_tracking
+from mlops_assets.wiring.build import assemble
 
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
+    from mlops_assets.runtime.runner import PartitionResult, RunInfo
     from mlops_assets.settings import Settings
-    from mlops_assets.steps.runner import PartitionResult, RunInfo
 
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

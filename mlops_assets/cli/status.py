@@ -6,10 +6,10 @@ from contextlib import nullcontext
 
 from rich.table import Table
 
-from mlops_assets.assembly import build_store, build_tracking
 from mlops_assets.cli.console import console, print_json
 from mlops_assets.settings import Settings
 from mlops_assets.store.layout import FOLDERS
+from mlops_assets.wiring.assembly import build_store, build_tracking
 
 
 def show_status(days: int, *, as_json: bool) -> None:

@@ -25,7 +25,7 @@ _MODEL = File("model", layout.MODEL, Kind.MODEL)
 GENERATE = Step(
     name="generate",
     asset="raw_data",
-    function=_function("arrival", "generate"),
+    function=_function("raw_data", "generate"),
     inputs=(),
     outputs=(File("raw_data", layout.DATA), File("raw_data", layout.TARGET)),
     settings=("source", "seed", "rows_per_day", "start_date"),
@@ -33,7 +33,7 @@ GENERATE = Step(
 REGISTER = Step(
     name="register",
     asset="raw_data",
-    function=_function("arrival", "register"),
+    function=_function("raw_data", "register"),
     inputs=(
         File("raw_data", layout.DATA, Kind.DELIVERED),
         File("raw_data", layout.TARGET, Kind.DELIVERED),
@@ -99,7 +99,7 @@ STEPS = {step.name: step for step in (GENERATE, REGISTER, PROCESS, SPLIT, TRAIN,
 """The steps that make a partition, by name."""
 
 PROMOTE = "promote"
-"""The step that makes no partition: the gate over the registry (see :mod:`mlops_assets.steps.promotion`)."""
+"""The step that makes no partition: the gate over the registry (see :mod:`mlops_assets.assets.promotion`)."""
 
 PROMOTE_READS = ("split",)
 """The assets whose partitions the gate reads."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_assets.errors import DataError
-from mlops_assets.steps.rows import LARGEST
+from mlops_assets.steps.row_hash import LARGEST
 from mlops_assets.steps.threads import openmp_threads_for
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def model_frame(table: pa.Table, kinds: Mapping[str, str], source: str, *, rows_
 
     Returns:
         Shape (n, features). Numbers and booleans are float64 with NaN for missing and infinite values (see
-        :data:`~mlops_assets.steps.rows.LARGEST`), dates
+        :data:`~mlops_assets.steps.row_hash.LARGEST`), dates
         datetime64 with NaT, strings are ``str`` with ``""`` for missing.
 
     Raises:

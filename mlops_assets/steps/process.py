@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_assets.errors import DataError
-from mlops_assets.steps.arrival import lengths_differ, target_name
 from mlops_assets.steps.declaration import Outcome
-from mlops_assets.steps.rows import LARGEST, class_balance, duplicates_of, mask_array, numbers_in, valid_in
+from mlops_assets.steps.raw_data import lengths_differ, target_name
+from mlops_assets.steps.row_hash import LARGEST, class_balance, duplicates_of, mask_array, numbers_in, valid_in
 from mlops_assets.store.layout import DATA, TARGET, TRAIN_DATA
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_assets.steps.declaration import Outcome
-from mlops_assets.steps.rows import class_balance, mask_array, row_hashes
+from mlops_assets.steps.row_hash import class_balance, mask_array, row_hashes
 from mlops_assets.store.layout import TRAIN, TRAIN_DATA, VAL
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from mlops_assets.errors import DataError
 from mlops_assets.steps.declaration import Outcome
 from mlops_assets.steps.features import build_pipeline, feature_kinds, model_frame
-from mlops_assets.steps.rows import class_balance
+from mlops_assets.steps.row_hash import class_balance
 from mlops_assets.steps.threads import openmp_threads_for
 from mlops_assets.store.layout import MODEL, TRAIN
 

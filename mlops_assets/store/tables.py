@@ -2,7 +2,7 @@
 
 A table that the pipeline wrote is read back with the column types of its manifest: an empty cell is a missing
 value, a quoted one never is, floats are written with as many digits as they need. The types of a table that
-somebody else wrote are found by :mod:`mlops_assets.store.foreign`.
+somebody else wrote are found by :mod:`mlops_assets.store.delivered`.
 """
 
 from __future__ import annotations

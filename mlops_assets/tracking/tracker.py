@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from mlops_assets.steps.skops_io import dump_model
 from mlops_assets.tracking.client import Connection
 from mlops_assets.tracking.entities import LoggedModel, Version
-from mlops_assets.tracking.model_files import output_type, write_model
-from mlops_assets.tracking.models import dump_model
+from mlops_assets.tracking.mlflow_format import output_type, write_model
 from mlops_assets.tracking.ping import ping
 from mlops_assets.tracking.registry import Registry
 from mlops_assets.tracking.runs import Runs

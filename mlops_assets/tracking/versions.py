@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from mlops_assets.steps.skops_io import load_model
 from mlops_assets.tracking.digest import model_digest
 from mlops_assets.tracking.entities import Version
 from mlops_assets.tracking.errors import TrackingError, UntrustedModelError
-from mlops_assets.tracking.model_files import MODEL_FILE
-from mlops_assets.tracking.models import load_model
-from mlops_assets.tracking.recent import RecentModels
+from mlops_assets.tracking.mlflow_format import MODEL_FILE
+from mlops_assets.tracking.model_cache import RecentModels
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

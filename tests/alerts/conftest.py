@@ -9,7 +9,7 @@ import pytest
 from alert_servers import mail_server, web_sink
 
 from mlops_assets.alerts.outbox import Outbox
-from mlops_assets.backends.process import is_gone, process_tag
+from mlops_assets.backends.process_id import is_gone, process_tag
 
 
 @pytest.fixture

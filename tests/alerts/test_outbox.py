@@ -26,7 +26,7 @@ from mlops_assets.alerts.channels import Channels
 from mlops_assets.alerts.delivery import deliver
 from mlops_assets.alerts.message import alert
 from mlops_assets.alerts.outbox import Outbox
-from mlops_assets.backends.process import is_gone, process_tag
+from mlops_assets.backends.process_id import is_gone, process_tag
 
 outbox, channels = Outbox(Path(sys.argv[1]), process=process_tag, is_gone=is_gone), Channels(sys.argv[3:])
 """

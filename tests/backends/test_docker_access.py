@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from mlops_assets.assembly import docker_config, tracking_config
 from mlops_assets.backends.docker import access
 from mlops_assets.errors import SettingsError
+from mlops_assets.wiring.assembly import docker_config, tracking_config
 
 
 def reach(settings, step) -> dict[str, bool]:

@@ -17,17 +17,17 @@ import dagster as dg
 import docker
 import pytest
 
-from mlops_assets.assembly import build_backend, build_tracking
+from mlops_assets.assets.assets import build_assets
+from mlops_assets.assets.partitions import daily_partitions
+from mlops_assets.assets.resources import build_resources
 from mlops_assets.backends.docker.backend import StepFailedError
 from mlops_assets.backends.docker.engine import EngineError
 from mlops_assets.backends.docker.images import ImageError, default_images
 from mlops_assets.backends.docker.labels import RUN_ID
 from mlops_assets.backends.docker.probe import ProbeError
-from mlops_assets.pipeline.assets import build_assets
-from mlops_assets.pipeline.partitions import daily_partitions
-from mlops_assets.pipeline.resources import build_resources
-from mlops_assets.pipeline.sensors import build_sensors
-from mlops_assets.steps.runner import RunInfo
+from mlops_assets.housekeeping.sensors import build_sensors
+from mlops_assets.runtime.runner import RunInfo
+from mlops_assets.wiring.assembly import build_backend, build_tracking
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
 DAY = "2026-01-05"

@@ -14,10 +14,10 @@ from threadpoolctl import threadpool_limits
 from mlops_assets.steps import threads
 from mlops_assets.steps.features import kinds_of, model_frame
 from mlops_assets.steps.parameters import Parameters
+from mlops_assets.steps.skops_io import load_model
 from mlops_assets.steps.train import train
 from mlops_assets.store import tables
 from mlops_assets.store.layout import MODEL, TRAIN
-from mlops_assets.tracking.models import load_model
 
 ESTIMATORS = ("hist_gradient_boosting", "random_forest", "logistic_regression")
 DATA_OF_NEXT = f"raw/{NEXT}/data.csv"

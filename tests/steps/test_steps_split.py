@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from mlops_assets.steps.parameters import Parameters
-from mlops_assets.steps.rows import duplicates_of, row_hashes
+from mlops_assets.steps.row_hash import duplicates_of, row_hashes
 from mlops_assets.steps.split import split
 from mlops_assets.store.layout import TRAIN, TRAIN_DATA, VAL
 

@@ -7,8 +7,8 @@ import hashlib
 import pytest
 
 from mlops_assets.errors import DataError
-from mlops_assets.store import foreign
-from mlops_assets.store.foreign import scan
+from mlops_assets.store import delivered as foreign
+from mlops_assets.store.delivered import scan
 from mlops_assets.store.tables import read_table, stream_table
 
 SOURCE = "raw/2024-01-01/data.csv"

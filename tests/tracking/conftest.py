@@ -16,8 +16,8 @@ with warnings.catch_warnings():
     import tracking_samples as samples
     from tracking_samples import REQUIREMENTS, config
 
+from mlops_assets.steps.skops_io import dump_model, load_model
 from mlops_assets.tracking import Tracking
-from mlops_assets.tracking.models import dump_model, load_model
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ import pytest
 import tracking_samples as samples
 from sklearn.preprocessing import FunctionTransformer
 
+from mlops_assets.steps.skops_io import dump_model, load_model
 from mlops_assets.tracking.digest import model_digest
 from mlops_assets.tracking.errors import UntrustedModelError
-from mlops_assets.tracking.models import dump_model, load_model
 
 ALL = (*samples.KINDS, "categorical")
 
@@ -43,7 +43,7 @@ def test_digest_is_the_same_in_a_fresh_interpreter(fitted, tmp_path):
         (tmp_path / kind).write_bytes(dump_model(fitted[kind]))
     code = (
         "import sys, warnings; warnings.simplefilter('ignore'); import tracking_samples as samples\n"
-        "from mlops_assets.tracking.models import load_model; from mlops_assets.tracking.digest import model_digest\n"
+        "from mlops_assets.steps.skops_io import load_model; from mlops_assets.tracking.digest import model_digest\n"
         "for kind in sys.argv[1:]:\n"
         "    print(model_digest(load_model(kind)), model_digest(samples.pipeline(kind).fit(*samples.frame())))"
     )

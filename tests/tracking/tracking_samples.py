@@ -38,7 +38,7 @@ def _stand_in() -> types.ModuleType:
     for function in (date_parts, date_part_names):
         function.__module__, function.__qualname__ = FEATURES, function.__name__
         setattr(module, function.__name__, function)
-    sys.modules.setdefault("mlops_assets.steps", types.ModuleType("mlops_assets.steps"))
+    sys.modules.setdefault("mlops_assets.runtime", types.ModuleType("mlops_assets.runtime"))
     sys.modules[FEATURES] = module
     return module
 

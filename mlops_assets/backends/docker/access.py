@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mlops_assets.backends.docker.config import DockerConfig
-from mlops_assets.backends.piped import UMASK
 from mlops_assets.errors import SettingsError
+from mlops_assets.runtime.pipes import UMASK
 from mlops_assets.steps.catalog import PROMOTE, PROMOTE_READS, STEPS
 from mlops_assets.store.layout import FOLDERS
 from mlops_assets.tracking.client import sqlite_path

@@ -8,7 +8,6 @@ from contextlib import ExitStack, closing, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlops_assets.backends import piped
 from mlops_assets.backends.docker import access
 from mlops_assets.backends.docker.engine import Engine
 from mlops_assets.backends.docker.images import check_image
@@ -16,8 +15,9 @@ from mlops_assets.backends.docker.labels import labels
 from mlops_assets.backends.docker.probe import check_data_root, check_mlflow_directory
 from mlops_assets.backends.docker.sweep import sweep
 from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.runtime import pipes as piped
+from mlops_assets.runtime.runner import PartitionResult, RunInfo
 from mlops_assets.steps.catalog import ASSETS, PROMOTE, UNPARTITIONED, step_of_asset
-from mlops_assets.steps.runner import PartitionResult, RunInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -238,7 +238,7 @@ class DockerBackend:
         step = self._step(asset)
         return StepFailedError(
             f"The container of step {step} (image {self._config.images[step]}) ended without saying what it did. Its"
-            " entry point must be that of our images: python -m mlops_assets.steps"
+            " entry point must be that of our images: python -m mlops_assets.runtime"
         )
 
     def _seen(self, asset: str, result: PartitionResult) -> PartitionResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlops_assets.backends.process import process_tag
+from mlops_assets.backends.process_id import process_tag
 
 _PREFIX = "io.mlops-assets."
 RUN_ID = _PREFIX + "run_id"

@@ -27,7 +27,7 @@ _SEEN = (
 _PING = """
 import json, os, sys
 os.environ.update(json.loads(sys.stdin.readline()))
-from mlops_assets.assembly import build_tracking
+from mlops_assets.wiring.assembly import build_tracking
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.settings import Settings
 try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.backends.docker.engine import EngineError
 from mlops_assets.backends.docker.labels import ASSET, PARTITIONS, PROCESS, RUN_ID
-from mlops_assets.backends.process import is_gone
+from mlops_assets.backends.process_id import is_gone
 
 if TYPE_CHECKING:
     from mlops_assets.backends.docker.engine import Engine

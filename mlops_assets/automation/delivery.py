@@ -1,0 +1,135 @@
+"""Whether what somebody delivers for a day is new, complete and readable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_assets.automation.config import MARKER, Cadence
+from mlops_assets.errors import DataError
+from mlops_assets.store.layout import DATA, TARGET, manifest_name
+
+if TYPE_CHECKING:
+    from mlops_assets.store.listing import Stamp, Survey
+    from mlops_assets.store.manifest import Manifest
+
+_HEADER_BYTES = 1 << 16
+_REGISTERING_NS = 2_000_000_000
+_KEY_LENGTH = 12
+
+Looks = dict[str, tuple[str, float]]
+"""Day -> what was seen of its delivery, and when that was seen first (seconds since 1970).
+
+Who looks only once has none, and goes by the age of the files; that needs clocks that agree.
+"""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What lies in a day's raw folder.
+
+    Attributes:
+        key: What identifies the delivery, if it is not registered yet; None where all is registered.
+        problem: Why it cannot be registered now, in words; None where it can.
+    """
+
+    key: str | None
+    problem: str | None = None
+
+
+def examine(
+    survey: Survey,
+    cadence: Cadence,
+    ds: str,
+    files: Mapping[str, Stamp],
+    looks: Looks | None,
+    now: float,
+    delimiter: str,
+) -> Delivery:
+    """Compare what lies there with what was registered and with the last look.
+
+    Args:
+        survey: To read the manifest and, where only times differ, the content.
+        cadence: ``marker_only``, ``settle_seconds``.
+        ds: The day.
+        files: The listing of its folder.
+        looks: What was seen at earlier looks; this look is noted there. None: there are none.
+        now: Seconds since 1970.
+        delimiter: Between the cells.
+    """
+    registered = survey.manifest("raw_data", ds, dict(files))
+    delivered = {name: files[name] for name in (DATA, TARGET) if name in files}
+    if DATA not in delivered:
+        _forget(looks, ds)
+        gone = f"raw/{ds}/{DATA} is {'missing' if registered is None else 'gone since it was registered'}"
+        return Delivery("", gone)
+    if registered is not None and not _has_changed(survey, ds, delivered, registered, files):
+        _forget(looks, ds)
+        return Delivery(None)
+    key = short_key(sorted(delivered.items()))
+    return Delivery(
+        key, _incomplete(cadence, ds, files, key, looks, now) or _unreadable(survey, ds, delivered, delimiter)
+    )
+
+
+def short_key(content: object) -> str:
+    """A short text that stands for some content."""
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:_KEY_LENGTH]
+
+
+def _forget(looks: Looks | None, ds: str) -> None:
+    if looks is not None:
+        looks.pop(ds, None)
+
+
+def _has_changed(
+    survey: Survey, ds: str, delivered: Mapping[str, Stamp], registered: Manifest, files: Mapping[str, Stamp]
+) -> bool:
+    known = {info.name: info for info in registered.files}
+    published = files[manifest_name("raw_data")].changed
+    for name, stamp in delivered.items():
+        if name not in known or known[name].size != stamp.size:
+            return True
+        # What was touched after it was registered, or just before, may be another file of the same size.
+        is_later = stamp.changed > published - _REGISTERING_NS
+        if is_later and survey.digest(ds, name, stamp) != known[name].sha256:
+            return True
+    return False
+
+
+def _incomplete(
+    cadence: Cadence, ds: str, files: Mapping[str, Stamp], key: str, looks: Looks | None, now: float
+) -> str | None:
+    marker = files.get(MARKER)
+    newest = max(files[name].changed for name in (DATA, TARGET) if name in files)
+    if marker is not None and marker.changed >= newest:
+        return None
+    if cadence.marker_only:
+        what = "is missing" if marker is None else "is older than the data"
+        return f"raw/{ds}/{MARKER} {what} (MLOPS_READY_WHEN=marker)"
+    seen, first = (key, newest / 1e9) if looks is None else looks.setdefault(ds, (key, now))
+    if looks is not None and seen != key:
+        looks[ds] = (key, now)
+        return f"raw/{ds} is still being written"
+    if now - first < cadence.settle_seconds:
+        return f"raw/{ds} must stay unchanged for {cadence.settle_seconds:g} s (MLOPS_SETTLE_SECONDS)"
+    return None
+
+
+def _unreadable(survey: Survey, ds: str, delivered: Mapping[str, Stamp], delimiter: str) -> str | None:
+    """Why a header cannot be read; the rows are the business of the step that registers them."""
+    from mlops_assets.store.csv_errors import check_header
+
+    for name in delivered:
+        try:
+            with (survey.store.folder("raw_data", ds) / name).open("rb") as file:
+                check_header(file.read(_HEADER_BYTES), survey.store.relative("raw_data", ds, name), delimiter)
+        except DataError as error:
+            return str(error)
+        except UnicodeDecodeError:
+            return f"raw/{ds}/{name}: the header is not UTF-8"
+        except FileNotFoundError:
+            return f"raw/{ds}/{name} is gone again"
+    return None

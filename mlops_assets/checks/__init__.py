@@ -1,0 +1,1 @@
+"""Verdicts on partitions: pure functions of manifests."""

@@ -1,0 +1,1 @@
+"""Where generated data come from. Pure."""

@@ -1,0 +1,160 @@
+"""CSV files that somebody else delivers: checked and described in one pass, in bounded memory.
+
+The pass takes the digest, counts rows and missing values, infers the column types over the whole file (not only its
+beginning) and refuses what is broken. Later readers use the types that were found here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from mlops_assets.errors import DataError
+from mlops_assets.store.csv_errors import Block, check_header, check_utf8, explain, unclosed_quote
+from mlops_assets.store.manifest import FileInfo
+from mlops_assets.store.tables import FOREIGN_NULLS
+
+BLOCK_BYTES = 32 << 20
+MAX_ROW_BYTES = 64 << 20
+"""A quote that is never closed makes one row of the rest of the file; this bounds the memory until it is noticed."""
+
+_UNITS = ("s", "us", "ns")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a delivered file holds.
+
+    Attributes:
+        info: Digest, size, rows and column types (int64, double, bool, string, timestamp[s|us|ns], the latter with UTC
+            where the text has a zone).
+        missing: Column name -> number of missing values.
+        head: The first block of rows.
+        ends_with_newline: False may mean that the file was cut off inside its last value.
+        repeated_ids: Rows whose id stands in an earlier row; None where nobody counted or there is no id.
+    """
+
+    info: FileInfo
+    missing: dict[str, int]
+    head: pa.Table
+    ends_with_newline: bool
+    repeated_ids: int | None = None
+
+
+def scan(
+    path: Path,
+    source: str,
+    *,
+    delimiter: str = ",",
+    text_columns: Iterable[str] = (),
+    observe: Callable[[pa.Table], None] | None = None,
+) -> Scan:
+    """Check and describe a delivered CSV file.
+
+    Args:
+        path: UTF-8, one header line, at least one row.
+        source: What to call the file in messages.
+        delimiter: Between the cells.
+        text_columns: Columns to keep as text whatever they look like (identifiers: ``007`` stays ``007``).
+        observe: Called with each block of rows, in order: what else somebody wants to know in the one pass.
+
+    Raises:
+        DataError: Missing, empty, no rows, not UTF-8, a broken row, an unclosed quote, a wrong delimiter, bad column
+            names; the message says where and what to do.
+    """
+    digest, rows, size, last = hashlib.sha256(), 0, 0, b""
+    names: list[str] = []
+    types: dict[str, pa.DataType] = {}
+    missing: dict[str, int] = {}
+    head: pa.Table | None = None
+    for text in _blocks(path, source):
+        digest.update(text)
+        size, last = size + len(text), text[-1:]
+        first_row = 0 if head is None else rows + 1
+        check_utf8(text, source, first_row)
+        if text.count(b'"') % 2:
+            raise unclosed_quote(text, source, first_row)
+        body = text
+        if head is None:
+            names, body = check_header(text, source, delimiter)
+        table = _parse(Block(body, names, rows, source, delimiter), text_columns)
+        rows += table.num_rows
+        if observe is not None:
+            observe(table)
+        for name, column in zip(names, table.columns, strict=True):
+            types[name] = _wider(types.get(name, pa.null()), _plain(column))
+            missing[name] = missing.get(name, 0) + column.null_count
+        head = table if head is None else head
+    if head is None or not rows:
+        raise DataError(f"{source} has a header and no rows. Expected at least one row. Deliver the file again.")
+    # A column without any value is read as numbers.
+    columns = {name: str(pa.float64() if pa.types.is_null(kind) else kind) for name, kind in types.items()}
+    return Scan(FileInfo(path.name, digest.hexdigest(), size, rows, columns, delimiter), missing, head, last == b"\n")
+
+
+def _blocks(path: Path, source: str) -> Iterator[bytes]:
+    """The file in pieces that end at the end of a row."""
+    if not path.is_file():
+        raise DataError(f"{source} is missing. Expected a CSV file; deliver it, then run this again.")
+    with path.open("rb") as file:
+        rest = b""
+        while data := file.read(BLOCK_BYTES):
+            rest += data
+            if (end := _last_row_end(rest)) or len(rest) > MAX_ROW_BYTES:
+                yield rest[: end or None]
+                rest = rest[end:] if end else b""
+    if rest or not path.stat().st_size:
+        yield rest
+
+
+def _last_row_end(data: bytes) -> int:
+    """Length of the part of ``data`` that ends with a line break outside quotes; 0 where there is none."""
+    end = data.rfind(b"\n") + 1
+    quotes = data.count(b'"', 0, end)
+    while end and quotes % 2:
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        quotes -= data.count(b'"', start, end)
+        end = start
+    return end
+
+
+def _parse(block: Block, text_columns: Iterable[str]) -> pa.Table:
+    if not block.body.strip():
+        return pa.table({name: pa.nulls(0) for name in block.names})
+    convert = pacsv.ConvertOptions(
+        column_types=dict.fromkeys(text_columns, pa.string()), null_values=FOREIGN_NULLS, strings_can_be_null=True
+    )
+    try:
+        return block.read(convert)
+    except pa.ArrowInvalid as error:
+        raise explain(error, block, convert) from error
+
+
+def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """The type that holds the values of both blocks."""
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if {one, other} == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and one.tz == other.tz:
+        return pa.timestamp(max(one.unit, other.unit, key=_UNITS.index), one.tz)
+    return pa.string()
+
+
+def _plain(column: pa.ChunkedArray) -> pa.DataType:
+    """The type of a column, of the few types that the pipeline works with (Arrow infers some more)."""
+    kind = column.type
+    if pa.types.is_date(kind):
+        return pa.timestamp("s")
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        microseconds = pa.timestamp("us", kind.tz)  # they reach further than the years 1677 to 2262
+        return microseconds if column.cast(microseconds, safe=False).cast(kind).equals(column) else kind
+    keeps = pa.types.is_timestamp(kind) or kind in {pa.null(), pa.int64(), pa.float64(), pa.bool_()}
+    return kind if keeps else pa.string()

@@ -1,0 +1,1 @@
+"""From settings to parts, from parts to Dagster definitions."""

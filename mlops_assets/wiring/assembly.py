@@ -1,0 +1,143 @@
+"""From settings to the parts that do the work. Entry points call this; the parts do not know the settings."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mlops_assets.backends.inprocess import InProcessBackend
+from mlops_assets.errors import SettingsError
+from mlops_assets.settings import MLFLOW_UI, Settings
+from mlops_assets.store.local import LocalStore
+from mlops_assets.tracking.config import TrackingConfig
+
+if TYPE_CHECKING:
+    from mlops_assets.alerts.channels import Channels
+    from mlops_assets.alerts.sensor import Alerting
+    from mlops_assets.automation.launcher import Launcher
+    from mlops_assets.backends.base import Backend
+    from mlops_assets.backends.docker.config import DockerConfig
+    from mlops_assets.tracking.tracker import Tracking
+
+
+MAX_WORKERS = 4
+"""Each holds half a gigabyte of libraries."""
+
+
+def build_store(settings: Settings) -> LocalStore:
+    """The data root."""
+    return LocalStore(settings.data_dir)
+
+
+def tracking_config(settings: Settings) -> TrackingConfig:
+    """Where MLflow is."""
+    try:
+        return TrackingConfig(
+            uri=settings.mlflow_uri,
+            experiment=settings.experiment,
+            model_name=settings.model_name,
+            artifact_root=None if settings.artifact_root is None else str(settings.artifact_root),
+            ui_url=settings.mlflow_ui_url or (MLFLOW_UI if settings.has_local_tracking else None),
+        )
+    except ValueError as error:
+        raise SettingsError(f"{error} (MLFLOW_TRACKING_URI, MLOPS_EXPERIMENT or MLOPS_MODEL_NAME)") from None
+
+
+def build_tracking(settings: Settings) -> Tracking:
+    """The tracking server and the registry; connects at first use."""
+    from mlops_assets.tracking.tracker import Tracking
+
+    return Tracking(tracking_config(settings))
+
+
+def build_backend(settings: Settings) -> Backend:
+    """Where steps run."""
+    if settings.backend != "docker":
+        return build_local_backend(settings)
+    from mlops_assets.backends.docker.backend import DockerBackend
+
+    return DockerBackend(
+        docker_config(settings), build_store(settings), tracking_config(settings), settings.parameters()
+    )
+
+
+def build_local_backend(settings: Settings, tracking: Tracking | None = None) -> Backend:
+    """Steps on this machine, or in this container."""
+    tracking = tracking or build_tracking(settings)
+    workers = (os.cpu_count() or 1) if settings.workers is None else settings.workers
+    if not workers:
+        return InProcessBackend(build_store(settings), tracking, settings.parameters())
+    from mlops_assets.backends.workers import WorkersBackend
+
+    return WorkersBackend(build_store(settings), tracking, settings.parameters(), min(workers, MAX_WORKERS))
+
+
+def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:
+    """What starts runs by itself."""
+    from mlops_assets.automation.due_days import Objection, Watcher
+    from mlops_assets.automation.launcher import Launcher
+    from mlops_assets.checks.reference_day import Records
+    from mlops_assets.checks.verdicts import blockers
+    from mlops_assets.store.listing import Survey
+
+    cadence, limits = settings.cadence(), settings.check_limits()
+
+    def objections() -> Objection:
+        records = Records.of(build_store(settings))
+        return lambda asset, ds: " ".join(one.message for one in blockers(asset, ds, records, limits)) or None
+
+    watcher = Watcher(
+        Survey(build_store(settings)),
+        cadence,
+        delivered=settings.source == "files",
+        delimiter=settings.csv_delimiter,
+        objections=objections,
+        has_model=lambda: settings.model_version is not None or tracking.registry.production() is not None,
+    )
+    return Launcher(cadence, watcher)
+
+
+def docker_config(settings: Settings) -> DockerConfig:
+    """With what the Docker backend makes its containers."""
+    from mlops_assets.backends.docker.config import DockerConfig
+    from mlops_assets.backends.docker.images import default_images
+
+    return DockerConfig(
+        images={**default_images(settings.source), **settings.images},
+        data_dir=settings.data_dir.absolute(),
+        environment=settings.step_environment(),
+        host_data_dir=settings.data_dir_on_host,
+        network=settings.docker_network,
+        memory=settings.docker_memory,
+        cpus=settings.docker_cpus,
+        user=settings.docker_user,
+        stop_seconds=settings.docker_stop_seconds,
+    )
+
+
+def build_channels(settings: Settings) -> Channels:
+    """Where alerts go."""
+    from mlops_assets.alerts.channels import Channels
+
+    return Channels(settings.alert_urls)
+
+
+def build_alerting(settings: Settings, launcher: Launcher | None = None) -> Alerting | None:
+    """Whom to tell what; None if there is nobody to tell."""
+    if not settings.alert_urls:
+        return None
+    from mlops_assets.alerts.late_data import late_alerts
+    from mlops_assets.alerts.outbox import Outbox
+    from mlops_assets.alerts.sensor import Alerting
+    from mlops_assets.backends.process_id import is_gone, process_tag
+
+    alerting = Alerting(
+        outbox=Outbox(settings.home.absolute() / "alerts.db", process=process_tag, is_gone=is_gone),
+        channels=build_channels(settings),
+        kinds=frozenset(settings.alert_on),
+        dagster_url=settings.dagster_url,
+        seconds=settings.sensor_seconds,
+    )
+    return alerting if launcher is None else replace(alerting, late=partial(late_alerts, launcher))

@@ -1,0 +1,110 @@
+"""No MLflow run is left RUNNING, whatever way its Dagster run ended; nothing global is left behind."""
+
+from __future__ import annotations
+
+import os
+
+import dagster as dg
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from mlops_assets.assets.assets import build_assets
+from mlops_assets.assets.partitions import daily_partitions
+from mlops_assets.assets.resources import build_resources
+from mlops_assets.housekeeping.sensors import build_sensors
+from mlops_assets.wiring.assembly import build_backend, build_tracking
+
+ASSETS = build_assets(daily_partitions("2026-01-01"))
+TRAINING = [ASSETS.raw_data, ASSETS.processed, ASSETS.split, ASSETS.model]
+
+
+@pytest.fixture
+def instance(tmp_path):
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
+        yield instance
+
+
+def runs(settings):
+    client = MlflowClient(settings.mlflow_uri)
+    experiment = client.get_experiment_by_name(settings.experiment)
+    return client.search_runs([experiment.experiment_id])
+
+
+def test_a_models_run_lies_under_the_run_of_its_dagster_run(make_settings, instance):
+    # given / when a model is trained
+    settings = make_settings()
+    resources = build_resources(build_backend(settings), build_tracking(settings))
+    result = dg.materialize(TRAINING, partition_key="2026-01-05", resources=resources, instance=instance)
+    # then both runs carry the Dagster run's id, one is the other's parent, and both are finished
+    by_name = {run.info.run_name: run for run in runs(settings)}
+    model = by_name.pop("model 2026-01-05")
+    (parent,) = by_name.values()
+    assert model.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert {run.data.tags["dagster_run_id"] for run in (model, parent)} == {result.run_id}
+    assert {run.info.status for run in (model, parent)} == {"FINISHED"}
+    # and the process is as it was
+    assert mlflow.active_run() is None
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_a_failed_run_fails_its_mlflow_run(make_settings, instance, tmp_path):
+    # given a day of one class, which no model can be trained on
+    settings = make_settings(source="files")
+    folder = tmp_path / "data" / "raw" / "2026-01-05"
+    folder.mkdir(parents=True)
+    (folder / "data.csv").write_text("a,b\n" + "".join(f"{n},{n % 7}\n" for n in range(50)))
+    (folder / "target.csv").write_text("target\n" + "0\n" * 50)
+    resources = build_resources(build_backend(settings), build_tracking(settings))
+    how = {"partition_key": "2026-01-05", "resources": resources, "instance": instance, "raise_on_error": False}
+    assert dg.materialize([ASSETS.raw_data, ASSETS.processed, ASSETS.split], **how).success
+    # when somebody tries, in spite of the check
+    result = dg.materialize([ASSETS.model], **how)
+    # then Dagster and MLflow agree
+    assert not result.success
+    assert "two classes" in result.failure_data_for_node("model").user_failure_data.description
+    assert [run.info.status for run in runs(settings)] == ["FAILED"]
+
+
+@pytest.mark.slow
+def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_sensors(make_settings, instance):
+    # given an MLflow run that a killed process left open
+    settings = make_settings()
+    tracking, backend = build_tracking(settings), build_backend(settings)
+    resources = build_resources(backend, tracking)
+    client = MlflowClient(settings.mlflow_uri)
+
+    def failed_dagster_run():
+        run = instance.create_run_for_job(dg.Definitions(jobs=[empty]).resolve_job_def("empty"))
+        instance.report_run_failed(run)
+        return run.run_id
+
+    def leave_open(dagster_run_id):
+        experiment = client.get_experiment_by_name(settings.experiment).experiment_id
+        return client.create_run(experiment, tags={"dagster_run_id": dagster_run_id}).info.run_id
+
+    dg.materialize(TRAINING, partition_key="2026-01-05", resources=resources, instance=instance)
+    first, status = leave_open(failed_dagster_run()), lambda run_id: client.get_run(run_id).info.status
+    # and one of a Dagster instance that is not ours
+    foreign = leave_open("a run of somebody else")
+    # when the next run trains a model
+    dg.materialize(TRAINING, partition_key="2026-01-06", resources=resources, instance=instance)
+    # then ours is ended
+    assert status(first) == "KILLED"
+    assert status(foreign) == "RUNNING"
+    # and when the sensor sees a failed run
+    failed = failed_dagster_run()
+    second = leave_open(failed)
+    event = instance.get_records_for_run(failed, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
+    sensor = next(one for one in build_sensors(tracking, backend) if one.name.endswith("failure"))
+    context = dg.build_run_status_sensor_context(
+        "test", event.event_log_entry.dagster_event, instance, instance.get_run_by_id(failed)
+    )
+    sensor(context)
+    # then it is ended too
+    assert status(second) == "KILLED"
+
+
+@dg.job
+def empty():
+    pass

@@ -1,0 +1,167 @@
+"""A run whose process is gone is ended, and no other; Dagster retries those that it launched."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import dagster as dg
+import pytest
+from daemon import ROOT, write_config
+from dagster import DagsterRunStatus as Status
+
+from mlops_assets.assets.assets import build_assets
+from mlops_assets.assets.partitions import daily_partitions
+from mlops_assets.assets.resources import build_resources
+from mlops_assets.backends.process_id import is_gone, process_tag
+from mlops_assets.housekeeping.dead_runs import PROCESS_TAG, SILENT_SECONDS, fail_dead_runs, why_dead
+from mlops_assets.housekeeping.sensors import build_sensors
+from mlops_assets.wiring.assembly import build_backend, build_tracking
+
+ASSETS = build_assets(daily_partitions("2026-01-01"))
+
+
+@dg.job
+def job():
+    pass
+
+
+@pytest.fixture
+def instance(tmp_path):
+    write_config(tmp_path / "dagster")
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
+        yield instance
+
+
+@pytest.fixture
+def dead() -> str:
+    """The tag of a process that was killed."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    tag = process_tag(process.pid)
+    process.kill()
+    process.wait()
+    return tag
+
+
+def status_of(instance, run_id):
+    return instance.get_run_by_id(run_id).status
+
+
+def create(instance, status, tag=None, **more):
+    return instance.create_run_for_job(job, status=status, tags={PROCESS_TAG: tag} if tag else {}, **more).run_id
+
+
+def test_who_is_dead(dead):
+    # given / when / then a process that lives, or was here no longer
+    assert why_dead(process_tag(), "", 1e6) is None
+    assert "was killed" in why_dead(dead, "", 0)
+    # one of another host may live
+    assert why_dead("elsewhere/pid:[1]/77/5", "", 0) is None
+    # a tag that came from the run before says nothing
+    assert why_dead(dead, dead, SILENT_SECONDS - 1) is None
+    # a run that never said who executes it
+    assert why_dead("", "", 0) is None
+    assert "has not said a word" in why_dead("", "", SILENT_SECONDS + 1)
+    assert "has not said a word" in why_dead(dead, dead, SILENT_SECONDS + 1)
+
+
+def test_a_dead_process_that_nobody_collects_is_gone():
+    # given a killed process whose parent does not ask for it, as in a container without an init process
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    tag = process_tag(process.pid)
+    assert not is_gone(tag)
+    process.kill()
+    # when / then it is gone before it is collected
+    deadline = time.monotonic() + 10
+    while not is_gone(tag):
+        assert time.monotonic() < deadline
+    process.wait()
+
+
+def test_runs_of_dead_processes_are_ended_and_others_are_not(instance, dead):
+    # given runs of a dead process in every state, a run of this one, one that inherited its tag
+    died = create(instance, Status.STARTED, dead)
+    canceled = create(instance, Status.STARTED, dead)
+    instance.report_run_canceling(instance.get_run_by_id(canceled))
+    over = create(instance, Status.SUCCESS, dead)
+    alive = create(instance, Status.STARTED, process_tag())
+    parent = create(instance, Status.FAILURE, dead)
+    retry = create(instance, Status.STARTING, dead, parent_run_id=parent, root_run_id=parent)
+    # when
+    ended = fail_dead_runs(instance)
+    # then the dead ones end as what they were, and the others go on
+    assert set(ended) == {died, canceled}
+    assert [status_of(instance, one) for one in (died, canceled, over, alive, retry)] == [
+        Status.FAILURE,
+        Status.CANCELED,
+        Status.SUCCESS,
+        Status.STARTED,
+        Status.STARTING,
+    ]
+    # and a run that no daemon launched is not said to be retried
+    assert instance.get_run_by_id(died).tags["dagster/will_retry"] == "false"
+
+
+def test_a_run_that_inherited_a_tag_says_anew_who_executes_it(make_settings, instance, dead):
+    # given a run again of one that died: Dagster copies the tags
+    settings = make_settings()
+    resources = build_resources(build_backend(settings), build_tracking(settings))
+    # when it is executed
+    result = dg.materialize(
+        [ASSETS.raw_data],
+        partition_key="2026-01-01",
+        resources=resources,
+        instance=instance,
+        tags={PROCESS_TAG: dead},
+    )
+    # then the tag is this process's
+    assert instance.get_run_by_id(result.run_id).tags[PROCESS_TAG] == process_tag()
+
+
+def test_a_run_in_process_waits_for_nobody(make_settings, instance):
+    # given a run that holds the pool of an asset
+    settings = make_settings()
+    definitions = dg.Definitions(
+        [ASSETS.raw_data], resources=build_resources(build_backend(settings), build_tracking(settings))
+    )
+    running = instance.create_run_for_job(
+        definitions.resolve_implicit_global_asset_job_def(), status=Status.STARTED, tags={PROCESS_TAG: process_tag()}
+    )
+    assert running.run_op_concurrency.all_pools == {"raw_data"}
+    # when another one is executed in this process, as by the command line and in users' tests
+    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance, partition_key="2026-01-01"
+    )
+    # then it is not held back
+    assert result.success
+
+
+def test_every_asset_is_a_pool_of_its_own():
+    assert {asset.key.path[-1]: asset.node_def.pool for asset in ASSETS} == {name: name for name in ASSETS._fields}
+
+
+def test_the_sensor_is_there_for_every_backend(make_settings, instance, dead):
+    # given a run of a dead process, and the default backend
+    settings = make_settings()
+    died = create(instance, Status.STARTED, dead)
+    (sweep,) = (one for one in build_sensors(build_tracking(settings), build_backend(settings)) if one.name == "sweep")
+    # when the sensor looks / then it ends the run and says so
+    assert sweep.default_status is dg.DefaultSensorStatus.RUNNING
+    assert died in sweep(dg.build_sensor_context(instance)).skip_message
+    assert status_of(instance, died) is Status.FAILURE
+    assert sweep(dg.build_sensor_context(instance)).skip_message == "Nothing was left behind."
+
+
+def test_the_projects_instance_is_one_for_unattended_nights(tmp_path, monkeypatch):
+    # given / when a checkout's own dagster.yaml is loaded
+    monkeypatch.chdir(tmp_path)
+    with dg.DagsterInstance.from_config(str(ROOT)) as instance:
+        # then dead workers are looked for and their runs retried, failed steps are not, and ticks do not pile up
+        assert instance.run_monitoring_enabled
+        assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 3)
+        assert not instance.run_retries_retry_on_asset_or_op_failure
+        concurrency = instance.get_concurrency_config()
+        assert concurrency.pool_config.default_pool_limit == 1
+        assert concurrency.run_queue_config.max_concurrent_runs == 4
+        assert concurrency.run_queue_config.max_user_code_failure_retries == 10
