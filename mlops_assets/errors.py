@@ -11,10 +11,10 @@ class MlopsAssetsError(Exception):
     """Base of all errors whose message is written for the user.
 
     Attributes:
-        can_heal: Whether the same may succeed later: an engine, a network or a server was away.
+        can_retry: Whether the same may succeed later: an engine, a network or a server was away.
     """
 
-    can_heal = False
+    can_retry = False
 
 
 class DataError(MlopsAssetsError):

@@ -10,7 +10,7 @@ import dagster as dg
 
 from mlops_assets.errors import MlopsAssetsError
 
-HEAL_TAG = "mlops_assets/can_heal"
+HEAL_TAG = "mlops_assets/can_retry"
 """Run tag: ``true`` where the last failure of a step was of a kind that can heal."""
 
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOSPC, errno.ESTALE, errno.ENETUNREACH, errno.EHOSTUNREACH}
@@ -35,7 +35,7 @@ def told_to_dagster(context: dg.AssetExecutionContext) -> Iterator[None]:
     except dg.Failure:
         raise
     except Exception as error:
-        heals = can_heal(error)
+        heals = can_retry(error)
         if heals or HEAL_TAG in context.run.tags:
             context.instance.add_run_tags(context.run.run_id, {HEAL_TAG: str(heals).lower()})
         raise dg.Failure(_message(error, heals), allow_retries=heals) from error
@@ -49,10 +49,10 @@ def _message(error: Exception, heals: bool) -> str:
     return f"Unexpected {type(error).__name__}: {error}. The traceback is in the run's log."
 
 
-def can_heal(error: BaseException) -> bool:
+def can_retry(error: BaseException) -> bool:
     """Whether the same may succeed later: an engine, the network, a server, a full disk."""
     if isinstance(error, MlopsAssetsError):
-        return error.can_heal
+        return error.can_retry
     return isinstance(error, (ConnectionError, TimeoutError)) or (
         isinstance(error, OSError) and error.errno in _PASSING
     )

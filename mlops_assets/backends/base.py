@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from mlops_assets.runtime.runner import PartitionResult, RunInfo
+from mlops_assets.runtime.request import PartitionResult, Request
 
 if TYPE_CHECKING:
     from dagster import AssetExecutionContext
@@ -18,12 +18,12 @@ class Backend(Protocol):
     """Runs steps somewhere.
 
     Attributes:
-        runs_elsewhere: Whether steps run in something that may outlive the process that started it.
+        leaves_processes: Whether steps run in something that may outlive the process that started it.
         store: The data root, as it is seen here.
         params: Of the steps.
     """
 
-    runs_elsewhere: bool
+    leaves_processes: bool
     store: LocalStore
     params: Parameters
 
@@ -36,28 +36,27 @@ class Backend(Protocol):
             run_id: The Dagster run's, if it is known.
         """
 
-    def materialize(
-        self, asset: str, partitions: Sequence[str], run: RunInfo, context: AssetExecutionContext | None = None
-    ) -> Generator[PartitionResult]:
-        """Make some days of an asset; a result a day, as soon as the day is published.
+    def run(self, request: Request, context: AssetExecutionContext | None = None) -> Generator[PartitionResult]:
+        """Run a step for some partitions; a result each, as soon as it is published, in any order.
 
         Closing the iterator ends the work.
 
         Args:
-            asset: Asset name.
-            partitions: Days.
-            run: On whose behalf.
+            request: What to do.
             context: Dagster's, for the log messages of steps that run elsewhere.
 
         Raises:
-            MlopsAssetsError: Something that concerns all days failed.
+            MlopsAssetsError: Something that concerns all partitions failed.
         """
 
-    def promote(self, run: RunInfo, context: AssetExecutionContext | None = None) -> Mapping[str, Any]:
-        """Let the gate decide over the newest model; see :func:`mlops_assets.assets.promotion.promote`."""
+    def recipe_image(self, step: str) -> str:
+        """What the recipe of a step's partitions holds of its image: its ID where it is not ours, else nothing."""
 
-    def sweep(self, is_over: Callable[[str], bool]) -> list[str]:
+    def image_id(self, step: str) -> str:
+        """The ID of the image that a step runs in; empty where it runs in none."""
+
+    def cleanup(self, is_over: Callable[[str], bool]) -> list[str]:
         """End what is still there for Dagster runs that are over; a line for each thing that was ended."""
 
     def close(self) -> None:
-        """Let go of what the backend holds; it may be used again."""
+        """Release what the backend holds; it may be used again."""

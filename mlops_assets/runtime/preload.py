@@ -6,24 +6,14 @@ from collections.abc import Iterable
 from importlib import import_module
 
 from mlops_assets.imports import importing
-
-_LIBRARIES = {
-    # While skops is imported it looks for each function of numpy and scipy.special in all modules that are loaded, in
-    # their order: a third of a second when these are the first, three when they come after four thousand others.
-    "scipy.special": {"model", "metrics", "production_model", "predictions"},
-    "skops.io": {"model", "metrics", "production_model", "predictions"},
-    "sklearn.ensemble": {"model", "metrics", "production_model", "predictions"},
-    "sklearn.metrics": {"metrics"},
-    "pyarrow.compute": {"raw_data", "processed", "split", "model", "metrics", "predictions"},
-    "pyarrow.csv": {"raw_data", "processed", "split", "model", "metrics", "predictions"},
-}
-"""Library -> the assets whose steps use it; in the order of the imports."""
+from mlops_assets.steps.catalog import STEPS
 
 
-def preload(assets: Iterable[str]) -> None:
-    """Import the libraries that the steps of these assets use. Starts no thread and opens nothing."""
-    names = set(assets)
-    needed = [library for library, users in _LIBRARIES.items() if names & users]
-    for library in needed:
+def preload(steps: Iterable[str]) -> None:
+    """Import the libraries that these steps use. Starts no thread and opens nothing."""
+    needed = dict.fromkeys(library for step in steps for library in STEPS[step].libraries)
+    # The order of the step with the most libraries is the order that pays.
+    order = list(dict.fromkeys(one for step in sorted(STEPS.values(), key=lambda s: -len(s.libraries)) for one in step.libraries))
+    for library in sorted(needed, key=order.index):
         with importing(library):
             import_module(library)

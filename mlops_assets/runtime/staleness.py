@@ -1,13 +1,15 @@
-"""Which partitions are up to date: there, and made by today's steps and settings from today's inputs."""
+"""Which partitions are stale: missing, or made from another recipe than the one that would make them now."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mlops_assets.errors import DataError, MissingPartitionError
-from mlops_assets.runtime.input_digests import input_digests, settings_digest
+from mlops_assets.runtime.recipes import Ingredients, ingredients
+from mlops_assets.runtime.request import Request
 from mlops_assets.steps.catalog import step_of_asset
-from mlops_assets.steps.declaration import Kind
+from mlops_assets.steps.declaration import Kind, Record
 from mlops_assets.store.publish import sha256
 
 if TYPE_CHECKING:
@@ -16,18 +18,28 @@ if TYPE_CHECKING:
     from mlops_assets.store.local import LocalStore
     from mlops_assets.store.manifest import Manifest
 
-SETTINGS_DIGEST = "settings_digest"
-"""The metadata of each partition that says by which settings it was made."""
 
-_OF_MODELS = "models:/"
+class Staleness:
+    """What is stale in a data root at this moment; each partition is looked at once."""
 
+    def __init__(
+        self,
+        store: LocalStore,
+        params: Parameters,
+        *,
+        image: Callable[[str], str] = lambda _step: "",
+        is_registered: Callable[[str, str], bool] = lambda _recipe, _sha256: True,
+    ) -> None:
+        """Nothing is read until first use.
 
-class Freshness:
-    """What is up to date in a data root at this moment; each partition is looked at once."""
-
-    def __init__(self, store: LocalStore, params: Parameters) -> None:
-        """Name the data root and today's settings."""
-        self._store, self._params = store, params
+        Args:
+            store: The data root.
+            params: Today's settings.
+            image: Step name -> what a recipe holds of its image.
+            is_registered: Whether the registry has a version of a recipe whose file has this SHA-256. A model without
+                one is not done: nobody vouches for it.
+        """
+        self._store, self._params, self._image, self._is_registered = store, params, image, is_registered
         self._known: dict[tuple[str, str], str | None] = {}
 
     def why_stale(self, asset: str, ds: str) -> str | None:
@@ -37,26 +49,21 @@ class Freshness:
         that serves when it is made.
         """
         if (asset, ds) not in self._known:
-            self._known[asset, ds] = self._why_stale(asset, ds)
+            self._known[asset, ds] = self._why_stale(step_of_asset(asset, self._params.source), ds)
         return self._known[asset, ds]
 
-    def _why_stale(self, asset: str, ds: str) -> str | None:
-        step = step_of_asset(asset, self._params.source)
+    def _why_stale(self, step: Step, ds: str) -> str | None:
         try:
-            manifest = self._store.manifest(asset, ds)
-        except DataError:
-            return "its manifest cannot be read"
-        if manifest is None:
-            return "it is missing"
-        return self._changed_itself(step, manifest) or self._changed_before(step, manifest)
-
-    def _changed_itself(self, step: Step, manifest: Manifest) -> str | None:
-        if manifest.code_version != step.version:
-            return f"it was made by version {manifest.code_version} of the step, which is {step.version} now"
-        now = settings_digest(step, self._params)
-        if manifest.metadata.get(SETTINGS_DIGEST, now) != now:
-            return f"it was made with other settings ({', '.join(step.settings)})"
-        return self._changed_files(step, manifest)
+            manifest = self._store.manifest(step.asset, ds)
+            if manifest is None:
+                return "it is missing"
+            request = Request(step.name, (ds,), self._params, image=self._image(step.name))
+            now = ingredients(self._store, step, ds, request)
+        except (MissingPartitionError, DataError) as error:
+            return str(error)
+        if manifest.recipe != now.recipe:
+            return _difference(manifest, now)
+        return self._changed_files(step, manifest) or self._unregistered(step, manifest) or self._upstream(step, ds)
 
     def _changed_files(self, step: Step, manifest: Manifest) -> str | None:
         folder = self._store.folder(step.asset, manifest.partition)
@@ -68,20 +75,31 @@ class Freshness:
                     return f"{file.name} was delivered since"
                 continue
             if not path.exists():
-                return f"{file.name} is gone"
+                return f"{file.name} is missing"
             if path.stat().st_size != info.size or (file.kind is Kind.DELIVERED and sha256(path) != info.sha256):
                 return f"{file.name} has changed"
         return None
 
-    def _changed_before(self, step: Step, manifest: Manifest) -> str | None:
-        recorded = {name: digest for name, digest in manifest.inputs.items() if not name.startswith(_OF_MODELS)}
-        try:
-            expected = input_digests(self._store, self._params, step, manifest.partition)
-        except (MissingPartitionError, DataError) as error:
-            return str(error)
-        if changed := sorted(name for name in {*recorded, *expected} if recorded.get(name) != expected.get(name)):
-            return f"{changed[0]} is another one"
-        for asset in dict.fromkeys(file.asset for file in step.inputs if file.kind is not Kind.DELIVERED):
-            if reason := self.why_stale(asset, manifest.partition):
+    def _unregistered(self, step: Step, manifest: Manifest) -> str | None:
+        if step.records is Record.MODEL and not self._is_registered(manifest.recipe, manifest.files[0].sha256):
+            return "its model is not registered"
+        return None
+
+    def _upstream(self, step: Step, ds: str) -> str | None:
+        for asset in dict.fromkeys(one.asset for one in step.inputs if one.in_recipe and one.kind is not Kind.DELIVERED):
+            if reason := self.why_stale(asset, ds):
                 return f"{asset} is not up to date: {reason}"
         return None
+
+
+def _difference(manifest: Manifest, now: Ingredients) -> str:
+    """What of the recipe has changed."""
+    if manifest.step_version != now.version:
+        return f"it was made by version {manifest.step_version} of step {now.step}; the version is {now.version} now"
+    if changed := [name for name in now.settings if manifest.settings.get(name) != now.settings[name]]:
+        return f"it was made with another value of {', '.join(changed)}"
+    if manifest.image != now.image:
+        return f"it was made by another image of step {now.step}"
+    names = sorted({*manifest.inputs, *now.inputs})
+    changed = [name for name in names if manifest.inputs.get(name) != now.inputs.get(name)]
+    return f"{changed[0]} has changed" if changed else f"it was made by another step than {now.step}"

@@ -18,11 +18,31 @@ class Kind(Enum):
     STREAM = "stream"
     """An iterator of pyarrow.Table (in: blocks of the file in order; out: what is written as one file)."""
     DELIVERED = "delivered"
-    """In: a store.foreign.Scan of a file that somebody else put there, or None. Out: such a scan; the file stays."""
+    """In: a store.delivered.Scan of a delivered file, or None. Out: such a scan; the file stays as it is."""
     MODEL = "model"
-    """A fitted scikit-learn Pipeline; written as a file, logged to MLflow and registered."""
+    """A fitted scikit-learn Pipeline. As an input it is the model that the request names for the partition."""
     JSON = "json"
     """A mapping of JSON values."""
+
+
+class Days(Enum):
+    """Which partitions of an input a step reads."""
+
+    OWN = "own"
+    """The step's own partition."""
+    WINDOW = "window"
+    """The last ``train_window_days`` days, those that exist: a list of contents, oldest first."""
+    REQUESTED = "requested"
+    """Those that the request names for the asset: a mapping of partition to content, in the request's order."""
+
+
+class Record(Enum):
+    """What MLflow is to record when a partition is done."""
+
+    MODEL = "model"
+    """A run with parameters and the model, and a registered version."""
+    METRICS = "metrics"
+    """The metrics of the partition's model, in its run."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +53,15 @@ class File:
         asset: Whose partition it lies in.
         name: File name.
         kind: As what the function sees it.
-        window: As an input: the files of the last ``train_window_days`` days, a list of tables, oldest first.
+        days: As an input: of which partitions.
+        in_recipe: As an input: whether another content makes the partition stale.
     """
 
     asset: str
     name: str
     kind: Kind = Kind.TABLE
-    window: bool = False
+    days: Days = Days.OWN
+    in_recipe: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,16 +82,17 @@ class Step:
     """One step.
 
     Attributes:
-        name: What it is called on the command line.
+        name: What it is called in settings and requests.
         asset: The asset that it makes.
-        function: ``(inputs by file name, parameters, ds) -> Outcome``; resolved at first use, because its module may
-            import scikit-learn.
+        function: ``(inputs by file name, parameters, partition) -> Outcome``; resolved at first use, because its module
+            may import scikit-learn.
         inputs: What it reads.
         outputs: What it writes.
         settings: The parameters that its outputs depend on.
-        version: Changes when the same inputs would give other outputs.
-        uses_production_model: Whether it also gets the model in production, as input ``production``.
-        uses_tracking: Whether it talks to the tracking server.
+        libraries: Modules that it uses and that are worth importing before its turn, in the order of their imports.
+        code: The modules of ``mlops_assets`` whose code decides what it writes.
+        version: Raised by hand when the same inputs would give other outputs.
+        records: What MLflow is to record.
     """
 
     name: str
@@ -78,6 +101,7 @@ class Step:
     inputs: tuple[File, ...]
     outputs: tuple[File, ...]
     settings: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
     version: str = "1"
-    uses_production_model: bool = False
-    uses_tracking: bool = False
+    records: Record | None = None

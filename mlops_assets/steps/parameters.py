@@ -5,7 +5,9 @@ The settings that these come from, their texts and their validation are in :mod:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,6 @@ class Parameters:
         imputation: How missing numbers are filled: ``mean``, ``median`` or ``most_frequent``.
         train_window_days: A model learns from the training rows of this many days, its own day the last.
         model_name: The registered model.
-        model_version: A version of the registered model to predict with instead of the one in production.
         gate_metric: What the gate compares: ``roc_auc``, ``average_precision`` or ``log_loss``.
         gate_min_score: What a challenger must reach in any case (for ``log_loss``: must stay below).
         gate_confidence: How sure the bootstrap must be that the challenger is better, 0.5 to 1.
@@ -51,8 +52,14 @@ class Parameters:
     imputation: str = "mean"
     train_window_days: int = 1
     model_name: str = "mlops-assets"
-    model_version: int | None = None
     gate_metric: str = "roc_auc"
     gate_min_score: float = 0.55
     gate_confidence: float = 0.95
     gate_samples: int = 1_000
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Parameters:
+        """From JSON values, in which a tuple is a list."""
+        known = {one.name for one in fields(cls)}
+        given = {name: value for name, value in content.items() if name in known}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

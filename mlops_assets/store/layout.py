@@ -14,9 +14,15 @@ FOLDERS = {
     "split": "split",
     "model": "models",
     "metrics": "models",
+    "production_model": "production",
     "predictions": "predictions",
+    "scores": "production/scores",
+    "verdict": "production",
 }
-"""The folder of each partitioned asset; ``model`` and ``metrics`` of a day share one."""
+"""The folder of each asset, and of the two steps of ``production_model``; ``model`` and ``metrics`` share one."""
+
+MODEL_FILES = "production/models"
+"""The folder of the registry's models that steps work with: one folder a version, named by :func:`version_key`."""
 
 DATA = "data.csv"
 TARGET = "target.csv"
@@ -24,15 +30,20 @@ TRAIN_DATA = "train_data.csv"
 TRAIN = "train.csv"
 VAL = "val.csv"
 MODEL = "model.skops"
+MODEL_DESCRIPTION = "model.json"
 METRICS = "metrics.json"
+PRODUCTION = "production.json"
+SCORES = "scores.csv"
+VERDICT = "verdict.json"
 PREDICTIONS = "predictions.csv"
 
-_PARTITION = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_VERSION = re.compile(r"v[1-9]\d{0,9}")
 
 
 def partition_folder(root: Path, asset: str, ds: str) -> Path:
-    """The folder of one day of one asset."""
-    if not _PARTITION.fullmatch(ds):
+    """The folder of one partition of one asset: a day, or for ``scores`` a model version."""
+    if not (_VERSION if asset == "scores" else _DAY).fullmatch(ds):
         raise ValueError(f"partition {ds!r} is not a day written as YYYY-MM-DD")
     return root / FOLDERS[asset] / ds
 
@@ -43,5 +54,10 @@ def manifest_name(asset: str) -> str:
 
 
 def is_partition(name: str) -> bool:
-    """Whether a folder's name is a partition key."""
-    return _PARTITION.fullmatch(name) is not None
+    """Whether a folder's name is a day."""
+    return _DAY.fullmatch(name) is not None
+
+
+def version_key(number: int) -> str:
+    """What a model version is called among partitions and folders: ``v7``."""
+    return f"v{number}"

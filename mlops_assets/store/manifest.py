@@ -1,7 +1,6 @@
 """The manifest: what a published partition holds, so that any reader can check it.
 
-A manifest holds nothing that changes from one run to the next over the same inputs, save what a step
-reports of a tracking server (run id, model version).
+A manifest holds nothing that changes from one run to the next over the same inputs, save which model predicted.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -43,16 +42,22 @@ class Manifest:
         asset: Asset name.
         partition: Partition key, ``YYYY-MM-DD``.
         files: The files, in the order of the step's declaration.
-        inputs: Path below the data root -> SHA-256 of every file that was read.
-        code_version: Version of the step that wrote it.
+        recipe: What identifies the work that made it; see :mod:`mlops_assets.runtime.recipes`.
+        inputs: Path below the data root -> what identifies the content of each file that was read.
+        settings: The settings that the step declares, as they were.
+        step_version: Version of the step that wrote it.
+        image: The image that it ran in, where that is part of the recipe.
         metadata: What the step reported (JSON values).
     """
 
     asset: str
     partition: str
     files: tuple[FileInfo, ...]
+    recipe: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
-    code_version: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    step_version: str = ""
+    image: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def file(self, name: str) -> FileInfo:

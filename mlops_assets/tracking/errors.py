@@ -12,7 +12,7 @@ class TrackingError(MlopsAssetsError):
 class TrackingAwayError(TrackingError):
     """MLflow cannot be reached, or has trouble of its own."""
 
-    can_heal = True
+    can_retry = True
 
 
 class UntrustedModelError(TrackingError):

@@ -7,7 +7,7 @@ import errno
 import dagster as dg
 import pytest
 
-from mlops_assets.assets.retries import can_heal, retry_policy, told_to_dagster
+from mlops_assets.assets.retries import can_retry, retry_policy, told_to_dagster
 from mlops_assets.backends.docker.engine import EngineAwayError, EngineError
 from mlops_assets.backends.workers import WorkerDiedError
 from mlops_assets.errors import DataError
@@ -43,7 +43,7 @@ def attempts_at(error):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_can_heal_is_tried_again(error):
+def test_what_can_retry_is_tried_again(error):
     assert attempts_at(error) == (True, 3)
 
 
@@ -56,7 +56,7 @@ def test_what_cannot_heal_fails_at_once(error):
     assert attempts_at(error) == (False, 1)
 
 
-def test_a_server_that_is_away_can_heal_and_a_refusal_cannot(tmp_path):
+def test_a_server_that_is_away_can_retry_and_a_refusal_cannot(tmp_path):
     # given an MLflow server that is not there, and a store that answers
     away = Tracking(TrackingConfig(uri="http://127.0.0.1:9", experiment="e", model_name="m"))
     there = Tracking(
@@ -67,8 +67,8 @@ def test_a_server_that_is_away_can_heal_and_a_refusal_cannot(tmp_path):
         away.registry.production()
     with pytest.raises(Exception, match=r"No such|not found|no version") as refused:
         there.registry.version(17)
-    assert not can_heal(refused.value)
-    assert not getattr(refused.value, "can_heal", False)
+    assert not can_retry(refused.value)
+    assert not getattr(refused.value, "can_retry", False)
 
 
 def test_delays_grow_and_vary():

@@ -133,7 +133,7 @@ def test_what_failed_is_not_started_again_for_the_same_data(look, execute, make_
     assert f"{DAYS[0]}: run {run.run_id[:8]} failed for these data" in look("download_when_ready")
 
 
-def test_what_can_heal_is_started_again_after_a_while(look, execute, instance, monkeypatch):
+def test_what_can_retry_is_started_again_after_a_while(look, execute, instance, monkeypatch):
     # given a day whose run failed because something was away
     monkeypatch.setattr("mlops_assets.automation.decision._FIRST_PAUSE", dt.timedelta(seconds=2))
     request = look("download_when_ready")[DAYS[0]]
@@ -141,7 +141,7 @@ def test_what_can_heal_is_started_again_after_a_while(look, execute, instance, m
         dg.DagsterRun(
             "download",
             "0ddba11a-0000-4000-8000-000000000000",
-            tags={**request.tags, "dagster/partition": DAYS[0], "mlops_assets/can_heal": "true"},
+            tags={**request.tags, "dagster/partition": DAYS[0], "mlops_assets/can_retry": "true"},
             status=dg.DagsterRunStatus.FAILURE,
         )
     )

@@ -39,7 +39,7 @@ class StepFailedError(MlopsAssetsError):
 class StepEndedError(StepFailedError):
     """A step's container was stopped or killed from outside: by a person, an engine that was restarted."""
 
-    can_heal = True
+    can_retry = True
 
 
 class _Launched(NamedTuple):

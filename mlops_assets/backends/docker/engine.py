@@ -25,7 +25,7 @@ class EngineError(MlopsAssetsError):
 class EngineAwayError(EngineError):
     """The Docker engine cannot be reached, or has trouble of its own."""
 
-    can_heal = True
+    can_retry = True
 
 
 class Engine:

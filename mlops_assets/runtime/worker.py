@@ -1,6 +1,6 @@
-"""The processes of :class:`~mlops_assets.backends.workers.WorkersBackend`: take requests, run steps, send results.
+"""The processes of :mod:`~mlops_assets.runtime.pool`: take requests, run steps, send results.
 
-Started as ``python -m mlops_assets.backends.worker PARENT DESCRIPTOR…``: the process that must not be outlived, and an
+Started as ``python -m mlops_assets.runtime.worker PARENT DESCRIPTOR…``: the process that must not be outlived, and an
 inherited socket for each worker. The process imports what its work needs and then forks, so that the libraries are
 imported, and lie in memory, once.
 """
@@ -13,17 +13,37 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
-from mlops_assets.backends.inprocess import InProcessBackend
-from mlops_assets.backends.messages import Reply, Request, Setup
-from mlops_assets.backends.remote_tracking import RemoteTracking
 from mlops_assets.runtime.preload import preload
+from mlops_assets.runtime.runner import Runner
 from mlops_assets.steps.threads import limit_openmp_threads
 from mlops_assets.store.local import LocalStore
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The first message to the processes: the data root, and the steps to import for at once."""
+
+    data_dir: str
+    steps: Sequence[str]
+
+
+class Reply(NamedTuple):
+    """An answer.
+
+    Attributes:
+        kind: ``result``, ``done`` or ``failed``.
+        content: A PartitionResult; nothing; the exception and its traceback.
+    """
+
+    kind: str
+    content: Any
 
 
 def main() -> None:
@@ -33,11 +53,11 @@ def main() -> None:
     connections = [Connection(int(descriptor)) for descriptor in sys.argv[2:]]
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         setup: Setup = connections[0].recv()
-        preload(setup.assets)
-        _serve(_forked(connections), setup)
+        preload(setup.steps)
+        _serve(_forked(connections), Runner(LocalStore(setup.data_dir)))
     with contextlib.suppress(ChildProcessError):
         while True:
-            os.wait()  # the death of this process would kill the others before they have ended their MLflow runs
+            os.wait()  # the death of this process would kill the others before they have published their partition
     # Taking half a gigabyte of libraries down in good order takes seconds, and nothing is left to be written.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -57,35 +77,16 @@ def _forked(connections: list[Connection]) -> Connection:
     return connections[0]
 
 
-def _serve(connection: Connection, setup: Setup) -> None:
-    def wait_for_turn(ds: str) -> None:
-        connection.send(Reply("turn", ds))
-        connection.recv()
-
-    def call(name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        connection.send(Reply("call", (name, arguments, named)))
-        value, error = connection.recv()
-        if error is not None:
-            raise error
-        return value
-
-    tracking: Any = RemoteTracking(setup.tracking, call)
-    backend = InProcessBackend(LocalStore(setup.data_dir), tracking, setup.params, before_recording=wait_for_turn)
+def _serve(connection: Connection, runner: Runner) -> None:
     while True:
-        request: Request = connection.recv()
-        limit_openmp_threads(request.openmp_threads)
+        request, openmp_threads = connection.recv()
+        limit_openmp_threads(openmp_threads)
         try:
-            connection.send(Reply("done", _answer(connection, backend, request)))
-        except Exception as error:  # whatever it is, the parent must hear of it
+            for result in runner.run(request):
+                connection.send(Reply("result", result))
+            connection.send(Reply("done", None))
+        except Exception as error:  # whatever it is, the parent must know
             connection.send(Reply("failed", (error, traceback.format_exc())))
-
-
-def _answer(connection: Connection, backend: InProcessBackend, request: Request) -> Any:
-    if request.asset is None:
-        return dict(backend.promote(request.run))
-    for result in backend.materialize(request.asset, request.partitions, request.run):
-        connection.send(Reply("result", result))
-    return None
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
@@ -95,7 +96,7 @@ def _interrupt(_signal: int, _frame: object) -> None:
 def _end_with(parent: int) -> None:
     """Be killed when the parent dies, so that a run that is started again meets no half of the old one.
 
-    Linux only; elsewhere a worker ends with the day that it is at, when it cannot send the result.
+    Linux only; elsewhere a worker ends with the partition that it works on, when it cannot send the result.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
