@@ -1,4 +1,4 @@
-"""The seven assets. A body resolves the partitions, calls the backend and reports metadata."""
+"""The seven assets. A body calls the shared materialization and reports what it says."""
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions as objects.
 import warnings
@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from mlops_assets.assets.checks import check_specs
-from mlops_assets.assets.materialization import materialize_partitions, materialize_promotion
-from mlops_assets.backends.base import Backend
-from mlops_assets.checks.raw_data_rules import DEFAULT_LIMITS, CheckLimits
-from mlops_assets.steps.catalog import step_of_asset
+from mlops_assets.assets.materialization import Parts, materialize_partitions
+from mlops_assets.assets.names import Names
+from mlops_assets.assets.production_model import materialize_production_model
+from mlops_assets.steps.catalog import TRAINING_ASSETS, steps_of
 
 OWNERS = ["team:data"]
 DATA, TRAINING, SERVING = "data", "training", "serving"
+
+_THE_ONLY_PIPELINE = Names()
 
 
 class Assets(NamedTuple):
@@ -29,75 +31,71 @@ class Assets(NamedTuple):
 
 
 def build_assets(
-    days: dg.DailyPartitionsDefinition, limits: CheckLimits = DEFAULT_LIMITS, retries: dg.RetryPolicy | None = None
+    days: dg.DailyPartitionsDefinition,
+    names: Names = _THE_ONLY_PIPELINE,
+    retries: dg.RetryPolicy | None = None,
 ) -> Assets:
-    """The assets over these days, whose checks allow these limits; what can heal is tried again by the policy."""
+    """The assets of a pipeline over these days; failures that may pass by themselves are retried by the policy."""
     with warnings.catch_warnings():
         # backfill_policy and kinds are beta in Dagster 1.13; the lock file pins it.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return _declare(days, limits, retries)
+        return _declare(days, names, retries)
 
 
-def _declare(days: dg.DailyPartitionsDefinition, limits: CheckLimits, retries: dg.RetryPolicy | None) -> Assets:
+def _declare(days: dg.DailyPartitionsDefinition, names: Names, retries: dg.RetryPolicy | None) -> Assets:
     def declared(name: str, group: str, kinds: set[str], deps: tuple[str, ...]) -> dict[str, Any]:
-        """What the declarations of all partitioned assets have in common."""
+        """What the declarations of all assets have in common."""
+        steps = steps_of(name, "files")
         return {
+            "key": names.asset_key(name),
             "partitions_def": days,
             "backfill_policy": dg.BackfillPolicy.single_run(),
-            "group_name": group,
-            "pool": name,  # dagster.yaml: one run at a time
+            "group_name": names.of(group),
+            # One training at a time. Nothing that predictions need is in a pool: a run holds its pools until it ends.
+            "pool": names.of("training") if name in TRAINING_ASSETS else None,
             "kinds": kinds,
-            "deps": list(deps),
+            "deps": [names.asset_key(dep) for dep in deps],
             "owners": OWNERS,
             "retry_policy": retries,
-            "check_specs": check_specs(name),
-            "code_version": step_of_asset(name, "files").version,
-            "tags": {"step": step_of_asset(name, "").name} if name != "raw_data" else {"step": "generate_or_register"},
+            "check_specs": check_specs(name, names.asset_key(name)),
+            "code_version": "-".join(step.version for step in steps),
         }
 
     @dg.asset(**declared("raw_data", DATA, {"csv"}, ()))
-    def raw_data(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
-        """What arrived on a day: `raw/{ds}/data.csv` and `raw/{ds}/target.csv`, generated or delivered by others."""
-        return materialize_partitions(context, backend, limits)
+    def raw_data(context: dg.AssetExecutionContext, parts: dg.ResourceParam[Parts]) -> dg.MaterializeResult:
+        """The data of a day: `raw/{ds}/data.csv` and `raw/{ds}/target.csv`, generated or delivered by others."""
+        return materialize_partitions(context, parts)
 
     @dg.asset(**declared("processed", DATA, {"csv", "pyarrow"}, ("raw_data",)))
-    def processed(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
+    def processed(context: dg.AssetExecutionContext, parts: dg.ResourceParam[Parts]) -> dg.MaterializeResult:
         """Data and target joined, checked, typed, without duplicates: `processed/{ds}/train_data.csv`."""
-        return materialize_partitions(context, backend, limits)
+        return materialize_partitions(context, parts)
 
     @dg.asset(**declared("split", TRAINING, {"csv", "pyarrow"}, ("processed",)))
-    def split(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
+    def split(context: dg.AssetExecutionContext, parts: dg.ResourceParam[Parts]) -> dg.MaterializeResult:
         """Rows to train on and rows held out, by row hash: `split/{ds}/train.csv`, `split/{ds}/val.csv`."""
-        return materialize_partitions(context, backend, limits)
+        return materialize_partitions(context, parts)
 
     @dg.asset(**declared("model", TRAINING, {"scikitlearn", "mlflow"}, ("split",)))
     def model(
-        context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend], mlflow: dg.ResourceParam[Any]
+        context: dg.AssetExecutionContext, parts: dg.ResourceParam[Parts], mlflow: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
         """A scikit-learn pipeline with its preprocessing inside, logged and registered in MLflow."""
-        return materialize_partitions(context, backend, limits, parent_run_id=lambda: mlflow.active_run().info.run_id)
+        return materialize_partitions(context, parts, before_recording=mlflow)
 
     @dg.asset(**declared("metrics", TRAINING, {"scikitlearn", "mlflow"}, ("split", "model")))
-    def metrics(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
+    def metrics(context: dg.AssetExecutionContext, parts: dg.ResourceParam[Parts]) -> dg.MaterializeResult:
         """The model's scores on the held-out rows: `models/{ds}/metrics.json`, and in the model's MLflow run."""
-        return materialize_partitions(context, backend, limits)
+        return materialize_partitions(context, parts)
 
-    @dg.asset(
-        group_name=SERVING,
-        pool="production_model",
-        kinds={"mlflow"},
-        deps=["metrics"],
-        owners=OWNERS,
-        retry_policy=retries,
-        tags={"step": "promote"},
-    )
-    def production_model(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
-        """The model in MLflow's stage Production. Each materialization is a decision of the gate."""
-        return materialize_promotion(context, backend)
+    @dg.asset(**declared("production_model", SERVING, {"mlflow"}, ("metrics",)))
+    def production_model(context: dg.AssetExecutionContext, parts: dg.ResourceParam[Parts]) -> dg.MaterializeResult:
+        """The version that serves a day: `production/{ds}/production.json`. After a training the gate judges first."""
+        return materialize_production_model(context, parts)
 
     @dg.asset(**declared("predictions", SERVING, {"csv", "scikitlearn"}, ("raw_data", "production_model")))
-    def predictions(context: dg.AssetExecutionContext, backend: dg.ResourceParam[Backend]) -> dg.MaterializeResult:
+    def predictions(context: dg.AssetExecutionContext, parts: dg.ResourceParam[Parts]) -> dg.MaterializeResult:
         """Every row of a day scored by the model in production: `predictions/{ds}/predictions.csv`."""
-        return materialize_partitions(context, backend, limits)
+        return materialize_partitions(context, parts)
 
     return Assets(raw_data, processed, split, model, metrics, production_model, predictions)

@@ -11,26 +11,30 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from mlops_assets.assets.production import Champion
 from mlops_assets.checks.output_rules import fault_in_production
 from mlops_assets.checks.raw_data_rules import CheckLimits
 from mlops_assets.checks.reference_day import Records
 from mlops_assets.checks.verdicts import CHECKS, Check, Verdict, judge
-from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.runtime.runner import PartitionResult
-from mlops_assets.steps.catalog import UNPARTITIONED
+from mlops_assets.runtime.request import PartitionResult
 from mlops_assets.store.local import LocalStore
+from mlops_assets.tracking.errors import TrackingError
 from mlops_assets.tracking.tracker import Tracking
+
+ONE_VERSION, REACHABLE = "one_production_version", "mlflow_reachable"
 
 _DAYS_NAMED = 10
 _DAYS_IN_TABLE = 100
 
 
-def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """What Dagster knows of the checks of a partitioned asset."""
+def check_specs(asset: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """What Dagster knows of the checks of an asset."""
+    if asset == "production_model":
+        return production_check_specs(key)
     return [
         dg.AssetCheckSpec(
             check.name,
-            asset=asset,
+            asset=key,
             description=check.description,
             metadata={"blocks": ", ".join(check.blocks) or "nothing"},
         )
@@ -47,10 +51,11 @@ def verdicts_on(store: LocalStore, asset: str, done: Sequence[PartitionResult], 
     return [verdict for ds in days for verdict in judge(asset, ds, records, limits)]
 
 
-def check_results(asset: str, verdicts: Sequence[Verdict]) -> list[dg.AssetCheckResult]:
+def check_results(key: dg.AssetKey, verdicts: Sequence[Verdict]) -> list[dg.AssetCheckResult]:
     """One result for each check of an asset; it passed if all days did."""
     return [
-        _result(asset, check, [one for one in verdicts if one.check == check.name]) for check in CHECKS.get(asset, ())
+        _result(key, check, [one for one in verdicts if one.check == check.name])
+        for check in CHECKS.get(key.path[-1], ())
     ]
 
 
@@ -71,31 +76,58 @@ def report_checks(context: dg.AssetExecutionContext, results: Sequence[dg.AssetC
         )
 
 
-def production_check(tracking: Tracking) -> dg.AssetChecksDefinition:
-    """The check that exactly one version serves; it runs after ``production_model`` and by itself."""
+def production_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks of ``production_model``."""
+    return [
+        dg.AssetCheckSpec(
+            ONE_VERSION,
+            asset=key,
+            description="Exactly one version of the model is in MLflow's stage Production, and it has the alias champion.",
+        ),
+        dg.AssetCheckSpec(REACHABLE, asset=key, description="MLflow said which version serves."),
+    ]
 
-    @dg.asset_check(
-        asset=UNPARTITIONED,
-        required_resource_keys={"backend"},  # which says what process the run has
-        description="Exactly one version of the model is in MLflow's stage Production, and it has the alias champion.",
-    )
-    def one_production_version() -> dg.AssetCheckResult:
+
+def production_checks(
+    key: dg.AssetKey, tracking: Tracking, champion: Champion | None, away: str = ""
+) -> list[dg.AssetCheckResult]:
+    """Judge what was resolved; ``away`` is why MLflow could not be asked, if there is no champion to say so."""
+    away = champion.mlflow_away if champion else away
+    fault, metadata = "", {}
+    if not away:
         try:
             staged, alias = tracking.registry.in_service()
-        except MlopsAssetsError as error:
-            raise dg.Failure(str(error)) from error
-        fault = fault_in_production(staged, alias, tracking.config.model_name)
-        metadata = {"in stage Production": ", ".join(map(str, staged)), "alias champion": str(alias or "")}
-        return dg.AssetCheckResult(passed=not fault, description=fault or f"Version {alias} serves.", metadata=metadata)
+        except TrackingError as error:
+            away = str(error)
+        else:
+            metadata = {"in stage Production": ", ".join(map(str, staged)), "alias champion": str(alias or "")}
+            fault = fault_in_production(staged, alias, tracking.config.model_name)
+    warn = dg.AssetCheckSeverity.WARN
+    return [
+        dg.AssetCheckResult(
+            passed=not fault,
+            asset_key=key,
+            check_name=ONE_VERSION,
+            severity=warn if champion is None else dg.AssetCheckSeverity.ERROR,
+            description=fault
+            or ("not checked: MLflow is away" if away else f"Version {metadata['alias champion']} serves."),
+            metadata=metadata,
+        ),
+        dg.AssetCheckResult(
+            passed=not away,
+            asset_key=key,
+            check_name=REACHABLE,
+            severity=warn,
+            description=f"The champion that was resolved last goes on serving for a day. {away}" if away else "",
+        ),
+    ]
 
-    return one_production_version
 
-
-def _result(asset: str, check: Check, verdicts: Sequence[Verdict]) -> dg.AssetCheckResult:
+def _result(key: dg.AssetKey, check: Check, verdicts: Sequence[Verdict]) -> dg.AssetCheckResult:
     failed = [one for one in verdicts if not one.passed]
     return dg.AssetCheckResult(
         passed=not failed,
-        asset_key=asset,
+        asset_key=key,
         check_name=check.name,
         severity=dg.AssetCheckSeverity.WARN if check.is_warning else dg.AssetCheckSeverity.ERROR,
         description=_described(failed, verdicts),

@@ -1,13 +1,13 @@
-"""Days that a run over many days could not make: they are left out from there on, and the run fails at its end.
+"""Partitions that a run could not make: later steps leave them out, and the run fails at its end.
 
 Dagster knows steps that fail and steps that succeed. A step that failed for one day of many would end the other days,
-too; so it succeeds for the days that were made, and the last step of the run fails, naming what was lost.
+too, and one that failed in training would end the predictions. So such a step succeeds for the days that it made and
+records the others as observations of the asset, where the UI shows them; the last step of the run fails and names them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -15,12 +15,12 @@ from dagster._core.storage.tags import EXTERNALLY_MANAGED_ASSETS_TAG
 
 from mlops_assets.steps.catalog import ASSETS, days_come_from
 
-LOST_TAG = "mlops_assets/lost_days"
-"""Run tag: JSON, ``{"run": run id, "of": number of days, "days": {asset: {day: message}}}``."""
+ERROR = "error"
+"""Metadata of an observation: why the partition could not be made."""
 
 _DAYS_NAMED = 10
 _ALIKE = 80
-"""Messages that begin alike tell of the same thing: a check that stops a day stops all that is made of it."""
+"""Messages that begin alike are shown once: a check that stops a day stops all that is made of it."""
 
 _ENDS = {
     dg.DagsterEventType.STEP_SUCCESS,
@@ -30,23 +30,21 @@ _ENDS = {
 
 
 @dataclass(frozen=True)
-class LostDays:
+class FailedPartitions:
     """What a run could not make.
 
     Attributes:
         days: Asset -> day -> message.
-        of: How many days the run is for.
     """
 
     days: Mapping[str, Mapping[str, str]]
-    of: int
 
     def before(self, asset: str) -> set[str]:
-        """The days that an asset cannot have, because something that it is made from was lost."""
+        """The days that an asset cannot have, because something that it is made from failed."""
         return {ds for upstream in days_come_from(asset) for ds in self.days.get(upstream, {})}
 
-    def failure(self) -> dg.Failure:
-        """Dagster's failure, which names each lost day once, with the reasons."""
+    def failure(self, of: int) -> dg.Failure:
+        """Dagster's failure, which names each failed day once, with the reasons; ``of`` is the run's number of days."""
         reasons: dict[str, dict[str, tuple[str, list[str]]]] = {}  # day -> how a message begins -> message, assets
         for asset in ASSETS:
             for ds, message in self.days.get(asset, {}).items():
@@ -58,46 +56,58 @@ class LostDays:
         ]
         more = f"\n… and {len(lines) - _DAYS_NAMED} more" if len(lines) > _DAYS_NAMED else ""
         shown = "\n".join(lines[:_DAYS_NAMED])
-        again = "\nMend them and start all steps again: days that are done are not made again." if self.of > 1 else ""
-        text = f"{len(lines)} of {self.of} days could not be made:\n{shown}{more}{again}"
-        return dg.Failure(text, allow_retries=False)  # the input is as it is: trying again cannot help
+        again = "\nFix these days and re-execute all steps; finished days are skipped." if of > 1 else ""
+        text = f"{len(lines)} of {of} days failed:\n{shown}{more}{again}"
+        return dg.Failure(text, allow_retries=False)  # the input is as it is: a retry cannot help
 
 
-def lost_days(context: dg.AssetExecutionContext) -> LostDays:
-    """What this run has lost so far."""
-    run = context.instance.get_run_by_id(context.run.run_id)
-    recorded = json.loads(run.tags.get(LOST_TAG, "{}")) if run else {}
-    # Tags are handed on to a run that is executed again: what was lost stays lost if only some steps are.
-    goes_on = context.run.step_keys_to_execute is not None and recorded.get("run") == context.run.parent_run_id
-    if not recorded or not (goes_on or recorded["run"] == context.run.run_id):
-        return LostDays({}, 0)
-    return LostDays(recorded["days"], recorded["of"])
+def failed_partitions(context: dg.AssetExecutionContext) -> FailedPartitions:
+    """What this run could not make so far; with what the run that it repeats could not make in steps that stay."""
+    found = {asset: dict(days) for asset, days in _recorded(context, context.run.run_id)}
+    repeated = context.run.step_keys_to_execute
+    if repeated is not None and context.run.parent_run_id:
+        for asset, days in _recorded(context, context.run.parent_run_id):
+            if not any(key.split("__")[-1] == asset for key in repeated):
+                found.setdefault(asset, days)
+    return FailedPartitions(found)
 
 
-def lose_days(context: dg.AssetExecutionContext, asset: str, messages: Mapping[str, str], of: int) -> LostDays:
-    """Leave these days out from here on."""
-    lost = LostDays({**lost_days(context).days, asset: messages}, of)
-    content = {"run": context.run.run_id, "of": of, "days": lost.days}
-    context.instance.add_run_tags(context.run.run_id, {LOST_TAG: json.dumps(content, ensure_ascii=False)})
-    return lost
+def record_failed(context: dg.AssetExecutionContext, messages: Mapping[str, str]) -> None:
+    """Record the days that this step could not make; day -> message."""
+    for ds, message in sorted(messages.items()):
+        context.log.error(f"{ds}: {message}")
+        context.log_event(dg.AssetObservation(context.asset_key, partition=ds, metadata={ERROR: message}))
 
 
-def is_last_step(context: dg.AssetExecutionContext) -> bool:
-    """Whether nothing of the run comes after this step."""
-    selected = {key.path[-1] for key in context.job_def.asset_layer.executable_asset_keys}
-    planned = selected & set(context.run.step_keys_to_execute or selected)
+def later_assets(context: dg.AssetExecutionContext) -> Collection[str]:
+    """The assets whose steps of this run are not over, without this one."""
+    layer = context.job_def.asset_layer
+    names = {key.path[-1] for key in layer.executable_asset_keys}
+    steps = context.run.step_keys_to_execute
+    planned = names if steps is None else {name for name in names if any(key.split("__")[-1] == name for key in steps)}
     records = context.instance.get_records_for_run(context.run.run_id, of_type=_ENDS).records
     over = {record.event_log_entry.dagster_event.step_key for record in records if record.event_log_entry.dagster_event}
-    return not planned - over - {context.asset_key.path[-1]}
+    return planned - {str(key).split("__")[-1] for key in over} - {context.asset_key.path[-1]}
 
 
 def report_days_by_hand(context: dg.AssetExecutionContext, by_hand: bool) -> None:
     """Whether the step itself tells Dagster which days it made.
 
     By itself Dagster takes all days of the run for made when the step succeeds. This system tag turns that off; it is
-    looked at in this process, when the step ends.
+    looked at in this process, when the step ends. Checked with Dagster 1.13; tests/assets/test_ranges.py fails when it
+    changes.
     """
     tags: dict[str, str] = context.run.tags  # type: ignore[assignment]  # a mapping for others, a dict in truth
     tags.pop(EXTERNALLY_MANAGED_ASSETS_TAG, None)
     if by_hand:
         tags[EXTERNALLY_MANAGED_ASSETS_TAG] = "true"
+
+
+def _recorded(context: dg.AssetExecutionContext, run_id: str) -> Iterator[tuple[str, dict[str, str]]]:
+    found: dict[str, dict[str, str]] = {}
+    records = context.instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION).records
+    for record in records:
+        event = record.event_log_entry.asset_observation
+        if event is not None and ERROR in event.metadata and event.partition:
+            found.setdefault(event.asset_key.path[-1], {})[event.partition] = str(event.metadata[ERROR].value)
+    yield from found.items()

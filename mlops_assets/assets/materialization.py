@@ -1,31 +1,43 @@
-"""The bodies that the assets share: run the step for the run's days, report each day to Dagster."""
+"""The bodies that the assets share: run the steps for the run's days, record, report each day to Dagster."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from mlops_assets.assets.checks import check_results, report_checks, verdicts_on
-from mlops_assets.assets.failed_partitions import is_last_step, lose_days, lost_days, report_days_by_hand
+from mlops_assets.assets.failed_partitions import (
+    FailedPartitions,
+    failed_partitions,
+    later_assets,
+    record_failed,
+    report_days_by_hand,
+)
 from mlops_assets.assets.metadata import to_dagster
-from mlops_assets.assets.retries import told_to_dagster
+from mlops_assets.assets.recording import Recorder, in_order
+from mlops_assets.assets.retries import as_dagster_failure, message_of, will_retry
 from mlops_assets.assets.training_window import days_to_prepare
 from mlops_assets.checks.reference_day import Records
 from mlops_assets.checks.verdicts import blockers
-from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.housekeeping.cleanup import sweep
+from mlops_assets.errors import MissingPartitionError, MlopsAssetsError
+from mlops_assets.housekeeping.cleanup import cleanup
 from mlops_assets.housekeeping.dead_runs import tag_process
-from mlops_assets.runtime.runner import PartitionResult, RunInfo, described
-from mlops_assets.runtime.staleness import Freshness
-from mlops_assets.steps.catalog import ASSETS
+from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
+from mlops_assets.runtime.runner import described, result_of
+from mlops_assets.runtime.staleness import Staleness
+from mlops_assets.steps.catalog import ASSETS, step_of_asset
+from mlops_assets.steps.declaration import Kind, Record
 
 if TYPE_CHECKING:
+    from mlops_assets.assets.production import Production
     from mlops_assets.backends.base import Backend
     from mlops_assets.checks.raw_data_rules import CheckLimits
+    from mlops_assets.tracking.tracker import Tracking
 
 FORCE_TAG = "mlops_assets/force"
 """Run tag: ``true`` makes all days of a range, also those that are up to date."""
@@ -33,160 +45,256 @@ FORCE_TAG = "mlops_assets/force"
 _PROGRESS_LINES = 10
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What the assets work with.
+
+    Attributes:
+        backend: Where steps run.
+        tracking: MLflow.
+        production: Which model serves.
+        limits: What the checks allow.
+    """
+
+    backend: Backend
+    tracking: Tracking
+    production: Production
+    limits: CheckLimits
+
+
 def materialize_partitions(
-    context: dg.AssetExecutionContext,
-    backend: Backend,
-    limits: CheckLimits,
-    *,
-    parent_run_id: Callable[[], str] | None = None,
+    context: dg.AssetExecutionContext, parts: Parts, before_recording: Callable[[], object] | None = None
 ) -> dg.MaterializeResult:
     """Make the run's partitions of the asset.
 
     Every day has metadata of its own, also in a run over many days. Of those, days that are up to date are not made
-    again (save with :data:`FORCE_TAG`), and a day that cannot be made does not lose the others
-    (:mod:`~mlops_assets.assets.failed_partitions`).
+    again (save with :data:`FORCE_TAG`), and a day that fails does not stop the others
+    (:mod:`~mlops_assets.assets.failed_partitions`). What is wrong in training does not stop the predictions of the run.
+
+    Args:
+        context: Dagster's.
+        parts: What to work with.
+        before_recording: Called before MLflow records the first day.
 
     Raises:
-        dagster.Failure: No day is left, or this is the last step of a run that lost some: they are named.
+        dagster.Failure: No day is left and nothing else of the run can go on, or this is the last step of a run in
+            which days failed: they are named.
     """
-    with told_to_dagster(context):
-        _begin(context, backend)
-        asset, days = context.asset_key.path[-1], context.partition_keys
-        lost = lost_days(context)
-        possible = sorted(set(days) - lost.before(asset))
-        done = _up_to_date(context, backend, asset, possible) if len(days) > 1 else []
-        missing = sorted(set(possible) - {one.partition for one in done})
-        failed = _stopped_by_checks(context, backend, asset, missing, limits)
-        todo = [ds for ds in missing if ds not in failed]
-        if done and todo:
-            context.log.info(f"{len(done)} of {len(days)} days are up to date; {len(todo)} are made")
-        run = RunInfo(context.run.run_id, parent_run_id() if parent_run_id and todo else None)
-        if len(days) == 1 and todo:
-            _prepare_window(context, backend, asset, days_to_prepare(backend, asset, days[0], limits), run)
-        failed |= _make(context, backend, asset, todo, run, done) if todo else {}
-        if failed:
-            lost = lose_days(context, asset, failed, len(days))
-        checks = check_results(asset, verdicts_on(backend.store, asset, done, limits))
-        if not lost.days:
-            for result in done:
-                context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
-            return dg.MaterializeResult(check_results=checks)
-        _report(context, done)
-        if not done or is_last_step(context):
-            report_checks(context, checks if done else ())
-            raise lost.failure()
-        report_days_by_hand(context, True)
-        return dg.MaterializeResult(check_results=checks)
+    begin(context, parts.backend)
+    work = _Materialization(context, parts, before_recording)
+    try:
+        work.make()
+    except Exception as error:
+        if will_retry(context, error) or not work.others_go_on:
+            work.report()
+            raise as_dagster_failure(context, error) from error
+        context.log.error(message_of(error))
+        work.fail_the_rest(message_of(error))
+    except BaseException:  # interrupted
+        work.report()
+        raise
+    return finish(context, work.done, work.failed, check_results(context.asset_key, work.checks))
 
 
-def materialize_promotion(context: dg.AssetExecutionContext, backend: Backend) -> dg.MaterializeResult:
-    """Let the gate decide; the materialization records what it decided.
-
-    Raises:
-        dagster.Failure: There is nothing to put into production; or this is the last step of a run that lost days.
-    """
-    with told_to_dagster(context):
-        _begin(context, backend)
-        metadata = to_dagster(backend.promote(RunInfo(context.run.run_id), context))
-        lost = lost_days(context)
-        if lost.days and is_last_step(context):
-            context.log_event(dg.AssetMaterialization(context.asset_key, metadata=metadata))
-            raise lost.failure()
-        return dg.MaterializeResult(metadata=metadata)
-
-
-def _begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
+def begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
+    """What every step begins with."""
     tag_process(context)
     report_days_by_hand(context, False)
-    if backend.runs_elsewhere:  # what a killed run left at work must not work beside this one
+    if backend.leaves_processes:  # what a killed run left at work must not work beside this one
         try:
-            for line in sweep(context.instance, backend):
+            for line in cleanup(context.instance, backend):
                 context.log.warning(f"Removed what an earlier run left behind: {line}")
         except MlopsAssetsError as error:
             context.log.warning(f"What earlier runs may have left behind could not be looked for: {error}")
 
 
-def _up_to_date(
-    context: dg.AssetExecutionContext, backend: Backend, asset: str, days: Sequence[str]
-) -> list[PartitionResult]:
-    """The days that need not be made, with what is known of them."""
-    if context.run.tags.get(FORCE_TAG) == "true":
-        return []
-    store, freshness = backend.store, Freshness(backend.store, backend.params)
-    fresh = [ds for ds in days if freshness.why_stale(asset, ds) is None]
-    return [PartitionResult(ds, {**described(store, store.require(asset, ds)), "up_to_date": True}) for ds in fresh]
-
-
-def _stopped_by_checks(
-    context: dg.AssetExecutionContext, backend: Backend, asset: str, days: Sequence[str], limits: CheckLimits
-) -> dict[str, str]:
-    """The days that a check stops here, with the reason.
-
-    A run of one day that does not make what was checked is somebody's decision to work with it all the same.
-    """
-    made_here = {key.path[-1] for key in context.job_def.asset_layer.executable_asset_keys}
-    is_range = len(context.partition_keys) > 1
-    records = Records.of(backend.store)
-    stopped = {}
-    for ds in days:
-        verdicts = [one for one in blockers(asset, ds, records, limits) if is_range or one.asset in made_here]
-        if verdicts:
-            stopped[ds] = " ".join(
-                f"Stopped by the check {one.check} of {one.asset}: {one.message}" for one in verdicts
-            )
-            context.log.error(f"{ds}: {stopped[ds]}")
-    return stopped
-
-
-def _prepare_window(
-    context: dg.AssetExecutionContext, backend: Backend, asset: str, days: Sequence[str], run: RunInfo
-) -> None:
-    """Make earlier days, too; one that cannot be made is missing in the window, and that is all."""
-    if days:
-        done: list[PartitionResult] = []
-        context.log.info(f"{len(days)} earlier days of the training window are made, too: {days[0]} … {days[-1]}")
-        _make(context, backend, asset, days, run, done)
-        _report(context, done)
-
-
-def _make(
+def finish(
     context: dg.AssetExecutionContext,
-    backend: Backend,
-    asset: str,
-    days: Sequence[str],
-    run: RunInfo,
-    done: list[PartitionResult],
-) -> dict[str, str]:
-    """Run the step; adds the days that were made to ``done`` and gives the others with their errors.
+    done: Sequence[PartitionResult],
+    failed: Mapping[str, str],
+    checks: Sequence[dg.AssetCheckResult],
+) -> dg.MaterializeResult:
+    """Report the days that were made and those that failed; end the run if it ends here.
 
-    What was finished before something went wrong for all days is reported all the same: Dagster's own event for a
-    failed step would lose it.
+    Raises:
+        dagster.Failure: See :func:`materialize_partitions`.
     """
-    failed: dict[str, str] = {}
-    backend.prepare(_from_here_on(context), days, context.run.run_id)
-    try:
-        with closing(backend.materialize(asset, days, run, context)) as results:
-            for count, result in enumerate(results, 1):
-                if result.error:
-                    failed[result.partition] = result.error
-                    context.log.error(f"{result.partition}: {result.error} ({count} of {len(days)})")
-                else:
-                    done.append(result)
-                    if count % math.ceil(len(days) / _PROGRESS_LINES) == 0:
-                        context.log.info(f"{result.partition}: done ({count} of {len(days)})")
-    except BaseException:
-        _report(context, done)
-        raise
-    return failed
+    if failed:
+        record_failed(context, failed)
+    all_failed = failed_partitions(context)
+    if not all_failed.days:
+        for result in done:
+            context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
+        return dg.MaterializeResult(check_results=list(checks))
+    report(context, done)
+    if not _goes_on(context, all_failed, done):
+        report_checks(context, checks if done else ())
+        raise all_failed.failure(len(context.partition_keys))
+    report_days_by_hand(context, True)
+    return dg.MaterializeResult(check_results=list(checks))
 
 
-def _from_here_on(context: dg.AssetExecutionContext) -> list[str]:
-    """This asset, and those of its run that come later."""
-    selected = {key.path[-1] for key in context.job_def.asset_layer.executable_asset_keys}
-    return [asset for asset in ASSETS[ASSETS.index(context.asset_key.path[-1]) :] if asset in selected]
-
-
-def _report(context: dg.AssetExecutionContext, done: Sequence[PartitionResult]) -> None:
+def report(context: dg.AssetExecutionContext, done: Sequence[PartitionResult]) -> None:
+    """Tell Dagster of days that were made, when the step's own event would not."""
     for result in done:
         metadata: dict[str, Any] = to_dagster(result.metadata)
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=result.partition, metadata=metadata))
+
+
+def is_forced(context: dg.AssetExecutionContext) -> bool:
+    """Whether up-to-date days are made again: those of a single-day run always are."""
+    return len(context.partition_keys) == 1 or context.run.tags.get(FORCE_TAG) == "true"
+
+
+def selected_assets(context: dg.AssetExecutionContext) -> set[str]:
+    """The assets of the run."""
+    return {key.path[-1] for key in context.job_def.asset_layer.executable_asset_keys}
+
+
+def _goes_on(context: dg.AssetExecutionContext, failed: FailedPartitions, done: Sequence[PartitionResult]) -> bool:
+    """Whether later steps of the run have something to do."""
+    later = later_assets(context)
+    if done and later:
+        return True
+    return "predictions" in later and bool(set(context.partition_keys) - failed.before("predictions"))
+
+
+class _Materialization:
+    """The days of one asset in one run: what was made, what failed."""
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, parts: Parts, before_recording: Callable[[], object] | None
+    ) -> None:
+        self._context, self._parts, self._backend = context, parts, parts.backend
+        self._before_recording = before_recording
+        self._asset = context.asset_key.path[-1]
+        self._step = step_of_asset(self._asset, parts.backend.params.source)
+        self._recorder = Recorder(parts.tracking, parts.backend, parts.production, context.run.run_id)
+        self._days = list(context.partition_keys)
+        self._before = failed_partitions(context)
+        self.done: list[PartitionResult] = []
+        self.failed: dict[str, str] = {}
+
+    def make(self) -> None:
+        context, forced = self._context, is_forced(self._context)
+        possible = sorted(set(self._days) - self._before.before(self._asset))
+        if not possible:
+            return
+        if not forced:
+            self.done += self._up_to_date(possible)
+        missing = sorted(set(possible) - {one.partition for one in self.done})
+        self.failed |= self._stopped_by_checks(missing)
+        todo = [ds for ds in missing if ds not in self.failed]
+        if self.done and todo:
+            context.log.info(f"{len(self.done)} of {len(self._days)} days are up to date; {len(todo)} are made")
+        if len(self._days) == 1 and todo:
+            self._prepare_window()
+        for count, result in enumerate(self._results(todo), 1):
+            if result.error:
+                self.failed[result.partition] = result.error
+                continue
+            self.done.append(result)
+            if count % math.ceil(len(todo) / _PROGRESS_LINES) == 0:
+                context.log.info(f"{result.partition}: done ({count} of {len(todo)})")
+
+    def fail_the_rest(self, message: str) -> None:
+        possible = set(self._days) - self._before.before(self._asset)
+        rest = possible - {one.partition for one in self.done} - set(self.failed)
+        self.failed |= dict.fromkeys(rest, message)
+
+    def report(self) -> None:
+        """What was made before something went wrong for all days: Dagster's event for a failed step has none."""
+        report(self._context, self.done)
+
+    @property
+    def others_go_on(self) -> bool:
+        """Whether an error here must not end the run: it has predictions to make that do not need this."""
+        return "predictions" in later_assets(self._context) and self._asset != "raw_data"
+
+    @property
+    def checks(self) -> list[Any]:
+        return verdicts_on(self._backend.store, self._asset, self.done, self._parts.limits)
+
+    def _results(self, days: Sequence[str]) -> Generator[PartitionResult]:
+        """Run the step for these days, record what it made."""
+        if not days:
+            return
+        step, request = self._step, self._request(days)
+        known = list(self._recorder.registered(step, days, request)) if step.records is Record.MODEL else []
+        yield from known
+        todo = [ds for ds in days if ds not in {one.partition for one in known}]
+        models, errors = self._models(todo)
+        yield from (PartitionResult(ds, error=message) for ds, message in errors.items())
+        todo = [ds for ds in todo if ds not in errors]
+        if not todo:
+            return
+        self._backend.prepare(self._from_here_on(), todo, self._context.run.run_id)
+        request = replace(request.only(todo), models=models)
+        with closing(self._backend.run(request, self._context)) as results:
+            for result in in_order(results, todo) if step.records else results:
+                if self._before_recording is not None:
+                    self._before_recording()
+                yield self._recorder.record(step, result)
+
+    def _models(self, days: Sequence[str]) -> tuple[dict[str, ModelFile], dict[str, str]]:
+        """The models that the step works with, by day; and the days that have none, with the reason."""
+        files = [file for file in self._step.inputs if file.kind is Kind.MODEL]
+        models: dict[str, ModelFile] = {}
+        errors: dict[str, str] = {}
+        if not files:
+            return models, errors
+        if files[0].asset == "production_model":
+            champion = self._parts.production.require(self._context.run.run_id)
+            return dict.fromkeys(days, champion.file), errors
+        for ds in days:
+            try:
+                models[ds] = self._recorder.model_of(ds)
+            except MissingPartitionError as error:
+                errors[ds] = str(error)
+        return models, errors
+
+    def _request(self, days: Sequence[str]) -> Request:
+        image = self._backend.recipe_image(self._step.name)
+        return Request(self._step.name, tuple(days), self._backend.params, image=image, run_id=self._context.run.run_id)
+
+    def _up_to_date(self, days: Sequence[str]) -> list[PartitionResult]:
+        """The days that need not be made, with what is known of them."""
+        store, staleness = self._backend.store, self._staleness()
+        fresh = [store.require(self._asset, ds) for ds in days if staleness.why_stale(self._asset, ds) is None]
+        return [result_of(one, {**described(store, one), "up_to_date": True}) for one in fresh]
+
+    def _staleness(self) -> Staleness:
+        return Staleness(
+            self._backend.store,
+            self._backend.params,
+            image=self._backend.recipe_image,
+            is_registered=self._recorder.is_registered,
+        )
+
+    def _stopped_by_checks(self, days: Sequence[str]) -> dict[str, str]:
+        """The days that a check stops here, with the reason.
+
+        A run of one day that does not make what was checked is a manual override.
+        """
+        made_here, is_range = selected_assets(self._context), len(self._days) > 1
+        records = Records.of(self._backend.store)
+        stopped = {}
+        for ds in days:
+            found = blockers(self._asset, ds, records, self._parts.limits)
+            if verdicts := [one for one in found if is_range or one.asset in made_here]:
+                stopped[ds] = " ".join(
+                    f"Stopped by check {one.check} of {one.asset}: {one.message}" for one in verdicts
+                )
+        return stopped
+
+    def _prepare_window(self) -> None:
+        """Make earlier days, too; one that fails is missing in the window, and that is all."""
+        days = days_to_prepare(self._backend, self._staleness(), self._asset, self._days[0], self._parts.limits)
+        if days:
+            self._context.log.info(f"{len(days)} earlier days of the training window are made: {days[0]} … {days[-1]}")
+            report(self._context, [one for one in self._results(days) if not one.error])
+
+    def _from_here_on(self) -> list[str]:
+        """This asset, and those of its run that come later."""
+        selected = selected_assets(self._context)
+        return [asset for asset in ASSETS[ASSETS.index(self._asset) :] if asset in selected]

@@ -1,137 +1,173 @@
-"""What the steps leave on the tracking server: a run for each trained model, its metrics, its registered version."""
+"""What MLflow records of a finished partition: a run and a registered version of each model, and its metrics.
+
+Recording is idempotent by recipe and follows the order of the days. The step's answer vouches for the model's file, not
+the data root.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import tempfile
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.steps.features import kinds_of, model_frame
-from mlops_assets.store.layout import METRICS, MODEL, TRAIN
-from mlops_assets.tracking.digest import model_digest
+from mlops_assets.errors import MissingPartitionError
+from mlops_assets.runtime.recipes import ingredients
+from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
+from mlops_assets.runtime.runner import described, result_of
+from mlops_assets.steps.declaration import Record
+from mlops_assets.store.layout import METRICS, MODEL, MODEL_DESCRIPTION
+from mlops_assets.tracking.entities import TrainedModel
 
 if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
-    from mlops_assets.runtime.runner import Runner
-    from mlops_assets.steps.declaration import Outcome
+    from mlops_assets.assets.production import Production
+    from mlops_assets.backends.base import Backend
+    from mlops_assets.steps.declaration import Step
     from mlops_assets.tracking.entities import Version
     from mlops_assets.tracking.tracker import Tracking
 
-_EXAMPLE_ROWS = 3
 
+class Recorder:
+    """Records what the steps of one run have made."""
 
-def record_model(
-    runner: Runner,
-    ds: str,
-    outcome: Outcome,
-    inputs: Mapping[str, Any],
-    digests: Mapping[str, str],
-    content: bytes,
-    *,
-    code_version: str,
-) -> dict[str, Any]:
-    """Log a trained model in a run of its own and register it.
+    def __init__(self, tracking: Tracking, backend: Backend, production: Production, run_id: str) -> None:
+        """Nothing is opened until first use."""
+        self._tracking, self._backend, self._production, self._run_id = tracking, backend, production, run_id
+        self._store = backend.store
+        self._versions: dict[str, Version] | None = None
 
-    A model with the content of a version that is registered already is not logged again: running a day twice, or
-    again after a crash, gives one version. The version is registered after the run has ended, so a version never
-    belongs to an unfinished run.
+    @property
+    def versions(self) -> dict[str, Version]:
+        """Recipe -> version: one search, kept up to date by what is recorded here."""
+        if self._versions is None:
+            self._versions = dict(self._tracking.registry.recipes())
+        return self._versions
 
-    Args:
-        runner: Who runs the step.
-        ds: The model's day.
-        outcome: Of ``train``.
-        inputs: Of ``train``.
-        digests: Of the files that were read.
-        content: The model as it is published.
-        code_version: Of ``train``.
+    def is_registered(self, recipe: str, sha256: str) -> bool:
+        """Whether the registry has a version of this recipe whose file has this digest."""
+        return recipe in self.versions and self.versions[recipe].sha256 == sha256
 
-    Returns:
-        See :func:`model_metadata`.
-    """
-    tracking, pipeline = runner.tracking, outcome.outputs[MODEL]
-    digest = model_digest(pipeline)
-    tracking.registry.recent.put(digest, pipeline, len(content))
-    version = tracking.registry.find_version(digest)
-    if version is None:
-        tags = {
-            "ds": ds,
-            "dagster_run_id": runner.run_info.dagster_run_id,
-            "data_digest": " ".join(digests.values())[:5_000],
-            "code_version": code_version,
-            "model_digest": digest,
-        }
-        tags = {name: value for name, value in tags.items() if value}
-        with tracking.model_run(f"model {ds}", tags=tags, parent_run_id=runner.run_info.parent_run_id) as run_id:
-            tracking.log_params(run_id, _parameters(pipeline, runner, outcome))
-            kinds = kinds_of(pipeline)
-            example = model_frame(inputs[TRAIN][-1].slice(0, _EXAMPLE_ROWS), kinds, f"split/{ds}/{TRAIN}")
-            logged = tracking.log_model(
-                run_id, pipeline, example=example, types=kinds, requirements=_requirements(), content=content
+    def model_of(self, ds: str) -> ModelFile:
+        """The model of a day, as the registry vouches for it.
+
+        Raises:
+            MissingPartitionError: The day has no model, or none that is registered.
+        """
+        recipe = self._store.require("model", ds).recipe
+        version = self.versions.get(recipe)
+        if version is None:
+            raise MissingPartitionError(
+                f"The model of {ds} is not registered in MLflow, so nothing vouches for its file. Run: mlops-assets"
+                f" materialize model --partition {ds}"
             )
-        version = tracking.registry.register(
-            logged, run_id, digest=digest, ds=ds, tags={"code_version": code_version}, is_new=True
+        return self._production.described(version, self._store.relative("model", ds, MODEL))
+
+    def registered(self, step: Step, days: Iterable[str], request: Request) -> Generator[PartitionResult]:
+        """The days whose model is registered already, with its file put back where it is missing or another one.
+
+        A model is trained once for a recipe: the bytes of its file would differ from those that are registered.
+        """
+        for ds in days:
+            try:
+                made_from = ingredients(self._store, step, ds, request)
+            except MissingPartitionError:
+                continue  # the step says so
+            version = self.versions.get(made_from.recipe)
+            if version is not None:
+                yield self._restored(step, ds, request, version)
+
+    def record(self, step: Step, result: PartitionResult) -> PartitionResult:
+        """Record a finished partition; gives the result with what MLflow calls it."""
+        if result.error or step.records is None:
+            return result
+        if step.records is Record.METRICS:
+            version = self._record_metrics(result)
+        else:
+            version = self._record_model(step, result)
+        return replace(result, metadata={**result.metadata, **self._facts(version)})
+
+    def _record_model(self, step: Step, result: PartitionResult) -> Version:
+        ds, params = result.partition, self._backend.params
+        folder = self._store.folder(step.asset, ds)
+        description = json.loads(self._store.read_bytes(step.asset, ds, MODEL_DESCRIPTION)[0])
+        manifest = self._store.require(step.asset, ds)
+        tags = {
+            "mlops.image": self._backend.image_id(step.name),
+            "mlops.engine": description["engine"],
+            "mlops.trained_through": ds,
+            "mlops.libraries": json.dumps(description["libraries"]),
+            "mlops.step_version": step.version,
+            "mlops.data_digest": " ".join(manifest.inputs.values())[:5_000],
+        }
+        model = TrainedModel(
+            ds=ds,
+            recipe=result.recipe,
+            sha256=result.files[MODEL],
+            file=folder / MODEL,
+            description=description,
+            params={
+                **description["parameters"],
+                "imputation": params.imputation,
+                "seed": params.seed,
+                "train_window_days": params.train_window_days,
+                "validation_share": params.validation_share,
+            },
+            tags={name: value for name, value in tags.items() if value},
+            dagster_run_id=self._run_id,
         )
-    return model_metadata(tracking, version)
+        version = self._tracking.record_model(model)
+        self.versions[version.recipe] = version
+        return version
+
+    def _record_metrics(self, result: PartitionResult) -> Version:
+        content = self._store.read_json("metrics", result.partition, METRICS)
+        version = self.versions[self._store.require("model", result.partition).recipe]
+        defined = {name: value for name, value in content["metrics"].items() if value is not None}
+        self._tracking.record_metrics(version, defined, content, METRICS, recipe=result.recipe)
+        return version
+
+    def _restored(self, step: Step, ds: str, request: Request, version: Version) -> PartitionResult:
+        manifest = self._store.manifest(step.asset, ds)
+        path = self._store.folder(step.asset, ds) / MODEL
+        if manifest is None or manifest.files[0].sha256 != version.sha256 or not path.exists():
+            made_from = ingredients(self._store, step, ds, request)
+            with (
+                tempfile.TemporaryDirectory() as scratch,
+                self._store.publication(step.asset, ds, [file.name for file in step.outputs]) as publication,
+            ):
+                self._tracking.registry.fetch(version, Path(scratch))
+                files = [
+                    publication.bytes(file.name, (Path(scratch) / file.name).read_bytes()) for file in step.outputs
+                ]
+                manifest = publication.commit(
+                    files, recipe=made_from.recipe, inputs=made_from.inputs, settings=made_from.settings,
+                    step_version=step.version, image=request.image, metadata={"restored_from": f"version {version.number}"},
+                )  # fmt: skip
+        return result_of(manifest, {**described(self._store, manifest), **self._facts(version)})
+
+    def _facts(self, version: Version) -> Mapping[str, Any]:
+        """What traces a partition back to a model."""
+        links = {
+            "mlflow_run_url": self._tracking.run_url(version.run_id),
+            "model_version_url": self._tracking.version_url(version),
+        }
+        return {
+            "model_name": version.name,
+            "model_version": version.number,
+            "mlflow_run_id": version.run_id,
+            **{name: url for name, url in links.items() if url},
+        }
 
 
-def record_metrics(tracking: Tracking, model: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:
-    """Log a model's metrics to the run that trained it.
-
-    Args:
-        tracking: The server.
-        model: What :func:`record_model` gave for the model.
-        outcome: Of ``evaluate``.
-    """
-    content = outcome.outputs[METRICS]
-    defined = {name: value for name, value in content["metrics"].items() if value is not None}
-    tracking.log_metrics(model["mlflow_run_id"], defined, model_id=model["mlflow_model_id"])
-    tracking.log_dict(model["mlflow_run_id"], content, METRICS)
-    return {name: model[name] for name in model if name.startswith(("mlflow_", "model_"))}
-
-
-def model_metadata(tracking: Tracking, version: Version) -> dict[str, Any]:
-    """What traces a file back to a model: name, version, digest, run, and links to MLflow's UI where it has one."""
-    links = {
-        "mlflow_run_url": tracking.run_url(version.run_id),
-        "model_version_url": tracking.version_url(version),
-    }
-    return {
-        "model_name": version.name,
-        "model_version": version.number,
-        "model_digest": version.digest,
-        "mlflow_run_id": version.run_id,
-        "mlflow_model_id": version.model_id,
-        **{name: url for name, url in links.items() if url},
-    }
-
-
-def _parameters(pipeline: Pipeline, runner: Runner, outcome: Outcome) -> dict[str, Any]:
-    params = runner.params
-    estimator = {f"estimator__{name}": value for name, value in pipeline.named_steps["estimator"].get_params().items()}
-    return {
-        "estimator": params.estimator,
-        "imputation": params.imputation,
-        "seed": params.seed,
-        "train_window_days": params.train_window_days,
-        "validation_share": params.validation_share,
-        "features": outcome.metadata["features"],
-        "rows_train": outcome.metadata["rows_train"],
-        **estimator,
-    }
-
-
-def _requirements() -> list[str]:
-    import numpy as np
-    import pandas as pd
-    import sklearn
-    import skops
-
-    from mlops_assets import __version__
-
-    return [
-        f"scikit-learn=={sklearn.__version__}",
-        f"skops=={skops.__version__}",
-        f"numpy=={np.__version__}",
-        f"pandas=={pd.__version__}",
-        f"mlops-assets=={__version__}",  # the date features of the preprocessing
-    ]
+def in_order(results: Iterable[PartitionResult], days: Iterable[str]) -> Generator[PartitionResult]:
+    """The results in the order of the days, each as soon as all before it are there."""
+    waiting, order = {}, iter(sorted(days))
+    expected = next(order, None)
+    for result in results:
+        waiting[result.partition] = result
+        while expected in waiting:
+            yield waiting.pop(expected)
+            expected = next(order, None)
+    yield from waiting.values()

@@ -1,7 +1,7 @@
-"""The resources: the backend that runs the steps, and the MLflow run of a Dagster run (dagster-mlflow).
+"""The resources: the parts that the assets work with, and the MLflow run of a Dagster run (dagster-mlflow).
 
-Both are plain objects or built from them, not from run configuration: a tracking URI may hold a password, and run
-configuration is stored and shown.
+They are built from plain objects, not from run configuration: a tracking URI may hold a password, and run configuration
+is stored and shown.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -19,84 +19,73 @@ from mlops_assets.housekeeping.dead_runs import is_over, tag_process
 from mlops_assets.tracking.global_state import end_active_run, fluent_state_restored
 
 if TYPE_CHECKING:
-    from mlops_assets.backends.base import Backend
+    from mlops_assets.assets.materialization import Parts
     from mlops_assets.tracking.tracker import Tracking
 
 
-def build_resources(backend: Backend, tracking: Tracking) -> dict[str, Any]:
+def build_resources(parts: Parts) -> dict[str, Any]:
     """All resources that the assets need."""
-    return {"backend": backend_resource(backend), "mlflow": mlflow_run_resource(tracking)}
+    return {"parts": parts_resource(parts), "mlflow": mlflow_run_resource(parts.tracking)}
 
 
-def backend_resource(backend: Backend) -> dg.ResourceDefinition:
-    """The backend, which all assets need: so a run says which process executes it before its first step begins."""
+def parts_resource(parts: Parts) -> dg.ResourceDefinition:
+    """The parts, which all assets need: so a run says which process executes it before its first step begins."""
 
-    @dg.resource(description="Where the steps run.")
-    def in_tagged_run(context: dg.InitResourceContext) -> Backend:
+    @dg.resource(description="Where the steps run, MLflow, and which model serves.")
+    def in_tagged_run(context: dg.InitResourceContext) -> Parts:
         tag_process(context)
-        return backend
+        return parts
 
     return in_tagged_run
 
 
 def mlflow_run_resource(tracking: Tracking) -> dg.ResourceDefinition:
-    """``dagster_mlflow.mlflow_tracking``: one MLflow run for a Dagster run, under which the runs of its models lie.
+    """``dagster_mlflow.mlflow_tracking``: one MLflow run for a Dagster run that trains, in an experiment of its own.
 
-    It adds what the library leaves open: the run is started when it is used (importing MLflow takes seconds, and other
-    steps need not wait for it, nor fail with it); it is always ended, whatever way the Dagster run ends; runs that a
-    killed process left open are ended; MLflow's global tracking URI is put back.
+    The resource is a function that starts the run at its first call, with the tags to set: importing MLflow takes
+    seconds, and steps before training need not wait for it. The run is ended whatever way the Dagster run ends, and
+    runs that a killed process left open are, too.
     """
 
     @dg.resource(description="The MLflow run of this Dagster run.")
-    def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
-        with ExitStack() as stack:
-            yield _StartedWhenUsed(lambda: stack.enter_context(_mlflow_run(context, tracking)))
+    def mlflow(context: dg.InitResourceContext) -> Iterator[Callable[[], Any]]:
+        with _ended(context, tracking) as start:
+            yield start
 
     return mlflow
 
 
-class _StartedWhenUsed:
-    """Stands for the library's resource until somebody asks it for something."""
-
-    def __init__(self, start: Callable[[], Any]) -> None:
-        self._start = start
-
-    @cached_property
-    def _run(self) -> Any:
-        return self._start()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._run, name)
-
-
 @contextmanager
-def _mlflow_run(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Any]:
-    instance = context.instance
+def _ended(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Callable[[], Any]]:
+    instance, stack = context.instance, ExitStack()
     assert instance is not None  # noqa: S101  # a run always has one
-    tracking.close_runs(lambda run_id: is_over(instance, run_id))
-    with _quiet():
-        from dagster_mlflow import mlflow_tracking
-    config: dict[str, Any] = {
-        "experiment_name": tracking.config.experiment,
-        "mlflow_tracking_uri": tracking.config.uri,
-        "parent_run_id": None,
-        "mlflow_run_id": None,
-        "env": {},
-        "env_to_tag": None,
-        "extra_tags": {},
-    }
-    with fluent_state_restored():
-        try:
-            with _quiet(), tracking.errors("start the run of the Dagster run"):
-                run = next(mlflow_tracking.resource_fn(context.replace_config(config)))  # type: ignore[call-arg]
-                if url := tracking.run_url(run.active_run().info.run_id):
-                    instance.add_run_tags(str(context.run_id), {MLFLOW_RUN_URL_TAG: url})
-            yield run
-        finally:
-            with tracking.errors("end the run of the Dagster run"):
-                end_active_run(_final_status(context))
-            # A worker that was killed could not end its model's run.
-            tracking.close_runs(lambda run_id: run_id == context.run_id)
+
+    @cache
+    def start() -> Any:
+        stack.enter_context(fluent_state_restored())
+        with _quiet(), tracking.errors("start the run of the Dagster run"):
+            from dagster_mlflow import mlflow_tracking
+
+            config: dict[str, Any] = {
+                "experiment_name": tracking.config.runs_experiment,
+                "mlflow_tracking_uri": tracking.config.uri,
+                "parent_run_id": None, "mlflow_run_id": None, "env": {}, "env_to_tag": None, "extra_tags": {},
+            }  # fmt: skip
+            run = next(mlflow_tracking.resource_fn(context.replace_config(config)))  # type: ignore[call-arg]
+            if tracking.config.ui_base:
+                info = run.active_run().info
+                url = f"{tracking.config.ui_base}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+                instance.add_run_tags(str(context.run_id), {MLFLOW_RUN_URL_TAG: url})
+            return run
+
+    try:
+        yield start
+    finally:
+        with stack:
+            if start.cache_info().currsize:
+                with tracking.errors("end the run of the Dagster run"):
+                    end_active_run(_final_status(context))
+                tracking.close_runs(lambda run_id: run_id == context.run_id or is_over(instance, run_id))
 
 
 @contextmanager

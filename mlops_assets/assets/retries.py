@@ -1,17 +1,15 @@
-"""Which failures are tried again: only what can heal. Bad input fails at once."""
+"""Which failures are retried: only those that may pass by themselves. Bad input fails at once."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import dagster as dg
 
 from mlops_assets.errors import MlopsAssetsError
 
-HEAL_TAG = "mlops_assets/can_retry"
-"""Run tag: ``true`` where the last failure of a step was of a kind that can heal."""
+RETRY_TAG = "mlops_assets/can_retry"
+"""Run tag: ``true`` where the last failure of a step may pass by itself."""
 
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOSPC, errno.ESTALE, errno.ENETUNREACH, errno.EHOSTUNREACH}
 
@@ -23,28 +21,25 @@ def retry_policy(retries: int, seconds: float) -> dg.RetryPolicy:
     )
 
 
-@contextmanager
-def told_to_dagster(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Turn errors into Dagster's failure, with the message for the user and whether it is worth another try.
-
-    Raises:
-        dagster.Failure: In the place of any exception.
-    """
-    try:
-        yield
-    except dg.Failure:
-        raise
-    except Exception as error:
-        heals = can_retry(error)
-        if heals or HEAL_TAG in context.run.tags:
-            context.instance.add_run_tags(context.run.run_id, {HEAL_TAG: str(heals).lower()})
-        raise dg.Failure(_message(error, heals), allow_retries=heals) from error
+def as_dagster_failure(context: dg.AssetExecutionContext, error: Exception) -> dg.Failure:
+    """Dagster's failure with the message for the user, retried only if that can help."""
+    retry = can_retry(error)
+    if retry or RETRY_TAG in context.run.tags:
+        context.instance.add_run_tags(context.run.run_id, {RETRY_TAG: str(retry).lower()})
+    return dg.Failure(message_of(error), allow_retries=retry)
 
 
-def _message(error: Exception, heals: bool) -> str:
+def will_retry(context: dg.AssetExecutionContext, error: Exception) -> bool:
+    """Whether Dagster runs the step again if it fails with this error."""
+    policy = context.op_def.retry_policy if context.op_def else None
+    return can_retry(error) and policy is not None and context.retry_number < policy.max_retries
+
+
+def message_of(error: Exception) -> str:
+    """The message for the user."""
     if isinstance(error, MlopsAssetsError):
         return str(error)
-    if heals:
+    if can_retry(error):
         return f"{type(error).__name__}: {error}"
     return f"Unexpected {type(error).__name__}: {error}. The traceback is in the run's log."
 

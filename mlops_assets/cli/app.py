@@ -29,6 +29,7 @@ alerts_app = typer.Typer(help="Who is told when something fails (MLOPS_ALERT_URL
 app.add_typer(alerts_app, name="alerts")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+Directory = Annotated[Path, typer.Option("--dir", help="The project's folder: its .env, data and state.")]
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 
 
@@ -60,23 +61,32 @@ def _start(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    if context.invoked_subcommand != "demo":  # which has its own folder, and the .env there
+    if context.invoked_subcommand not in ("demo", "dev", "status"):  # which look for .env in the folder of --dir
         load_env_file()
     if version:
         typer.echo(__version__)
         raise typer.Exit
 
 
+def _enter(directory: Path) -> None:
+    """Work in another project's folder, with its settings."""
+    if not directory.is_dir():
+        raise fail(f"{directory} is no folder.", MISUSE)
+    os.chdir(directory)
+    load_env_file()
+
+
 @app.command()
 def demo(
     days: Annotated[int, typer.Option(min=2, max=3_650, help="How many days arrive.")] = 14,
-    directory: Annotated[Path, typer.Option("--dir", help="Where data and state go.")] = Path(),
+    directory: Directory = Path("demo"),
+    source: Annotated[str, typer.Option(help="Which generator: classification, transactions, ….")] = "classification",
     as_json: Json = False,
 ) -> None:
     """Watch days arrive, a model being trained each week, the gate decide, and every later day being scored."""
     from mlops_assets.cli.demo import run_demo
 
-    run_demo(days, directory, as_json=as_json)
+    run_demo(days, directory, source, as_json=as_json)
 
 
 @app.command()
@@ -96,9 +106,12 @@ def materialize(
 
 @app.command()
 def status(
-    days: Annotated[int, typer.Option(min=1, help="How many of the newest days to show.")] = 30, as_json: Json = False
+    days: Annotated[int, typer.Option(min=1, help="How many of the newest days to show.")] = 30,
+    directory: Directory = Path(),
+    as_json: Json = False,
 ) -> None:
     """Which days of which assets are there, and which model serves."""
+    _enter(directory)
     from mlops_assets.cli.status import show_status
 
     show_status(days, as_json=as_json)
@@ -113,19 +126,21 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
-def reap(as_json: Json = False) -> None:
-    """Stop and remove the containers that killed runs left behind; the sensor `sweep` does the same by itself."""
-    from mlops_assets.cli.cleanup import run_reap
+def cleanup(as_json: Json = False) -> None:
+    """Stop and remove the containers that killed runs left behind; the sensor `cleanup` does the same by itself."""
+    from mlops_assets.cli.cleanup import run_cleanup
 
-    run_reap(as_json=as_json)
+    run_cleanup(as_json=as_json)
 
 
 @app.command()
 def dev(
     port: Annotated[int, typer.Option(help="Of Dagster's UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Of MLflow's UI.")] = 5000,
+    directory: Directory = Path(),
 ) -> None:
     """Serve Dagster's UI (with its daemon) and MLflow's on the loopback interface, until Ctrl-C."""
+    _enter(directory)
     from mlops_assets.cli.dev import serve
 
     serve(port, mlflow_port)

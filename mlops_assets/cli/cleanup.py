@@ -1,4 +1,4 @@
-"""``mlops-assets reap``."""
+"""``mlops-assets cleanup``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from mlops_assets.settings import Settings
 from mlops_assets.wiring.assembly import build_backend
 
 
-def run_reap(*, as_json: bool) -> None:
+def run_cleanup(*, as_json: bool) -> None:
     """Remove what runs that are over left behind, and say what it was."""
     from mlops_assets.cli.instance import open_instance
-    from mlops_assets.housekeeping.cleanup import sweep
+    from mlops_assets.housekeeping.cleanup import cleanup
 
     settings = Settings()
     with closing(build_backend(settings)) as backend, open_instance(settings) as instance:
-        removed = sweep(instance, backend)
-        elsewhere = backend.runs_elsewhere
+        removed = cleanup(instance, backend)
+        elsewhere = backend.leaves_processes
     if as_json:
         print_json({"removed": removed})
     elif removed:

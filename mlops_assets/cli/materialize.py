@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from mlops_assets.cli.console import FAILED, MISUSE, STOPPED, console, errors, fail, print_json, progress
 from mlops_assets.settings import Settings
-from mlops_assets.steps.catalog import ASSETS, UNPARTITIONED
-from mlops_assets.wiring.assembly import build_backend
+from mlops_assets.steps.catalog import ASSETS
+from mlops_assets.wiring.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from mlops_assets.cli.runs import RunOutcome
@@ -26,14 +26,15 @@ def run_materialize(
     if unknown := [name for name in assets if name not in ASSETS]:
         raise fail(f"{', '.join(unknown)}: no such asset. There are: {', '.join(ASSETS)}.", MISUSE)
     chosen = [name for name in ASSETS if name in assets] or list(ASSETS)
-    days = _days(settings, partition, first, last, needed=chosen != [UNPARTITIONED])
-    backend = build_backend(settings)
+    days = _days(settings, partition, first, last)
+    pipeline = Pipeline(settings=settings)
+    backend = pipeline.backend
     run_id = str(uuid.uuid4())
     backend.prepare(chosen, days, run_id)  # before Dagster is imported
     from mlops_assets.cli.instance import open_instance
     from mlops_assets.cli.runs import run_assets
 
-    total = sum(1 if name == UNPARTITIONED else len(days) for name in chosen)
+    total = len(chosen) * len(days)
     with closing(backend), open_instance(settings) as instance, progress(total, hidden=as_json) as bar:
 
         def on_result(asset: str, ds: str, error: str | None) -> None:
@@ -41,20 +42,18 @@ def run_materialize(
             if error and not as_json:
                 errors.print(f"{asset} {ds}: {error}", style="red", markup=False)
 
-        outcome = run_assets(settings, backend, instance, chosen, days, on_result, run_id, force=force)
+        outcome = run_assets(pipeline, instance, chosen, days, on_result, run_id, force=force)
         bar.update(bar.task_ids[0], completed=total)
     _report(outcome, chosen, days, as_json=as_json)
 
 
-def _days(settings: Settings, partition: str | None, first: str | None, last: str | None, *, needed: bool) -> list[str]:
+def _days(settings: Settings, partition: str | None, first: str | None, last: str | None) -> list[str]:
     if partition and (first or last):
         raise fail("Give --partition or --from and --to, not both.", MISUSE)
     if bool(first) != bool(last):
         raise fail("--from and --to belong together.", MISUSE)
     if not (partition or first):
-        if needed:
-            raise fail("Say for which days: --partition YYYY-MM-DD, or --from YYYY-MM-DD --to YYYY-MM-DD.", MISUSE)
-        return []
+        raise fail("Name the days: --partition YYYY-MM-DD, or --from YYYY-MM-DD --to YYYY-MM-DD.", MISUSE)
     start, end = (_day(text) for text in (partition or first, partition or last))
     newest = dt.datetime.now(ZoneInfo(settings.timezone)).date() - dt.timedelta(days=1)
     if end < start:

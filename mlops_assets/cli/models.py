@@ -11,6 +11,7 @@ from rich.table import Table
 from mlops_assets.cli.console import console, print_json
 from mlops_assets.settings import Settings
 from mlops_assets.wiring.assembly import build_tracking
+from mlops_assets.wiring.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from mlops_assets.tracking.entities import Promotion
@@ -23,10 +24,17 @@ def show_versions(*, as_json: bool) -> None:
     if as_json:
         print_json([asdict(version) for version in versions])
         return
-    table = Table("version", "stage", "trained for", "registered", "digest", "MLflow run")
+    table = Table("version", "stage", "trained for", "registered", "verdict", "MLflow run")
     for one in versions:
         style = "bold green" if one.stage == "Production" else None
-        row = (str(one.number), one.stage, one.ds, f"{one.created:%Y-%m-%d %H:%M} UTC", one.digest[:12], one.run_id)
+        row = (
+            str(one.number),
+            one.stage,
+            one.ds,
+            f"{one.created:%Y-%m-%d %H:%M} UTC",
+            one.verdict.outcome if one.verdict else "",
+            one.run_id,
+        )
         table.add_row(*row, style=style)
     console.print(table if versions else f"No version of model {settings.model_name!r} is registered yet.")
 
@@ -79,5 +87,6 @@ def _log_in_dagster(settings: Settings, promotion: Promotion) -> None:
 
     facts = {name: value for name, value in asdict(promotion).items() if value not in (None, {})}
     with open_instance(settings) as instance:
-        event = AssetMaterialization("production_model", metadata=to_dagster({"promoted": True, **facts}))
+        key = Pipeline(settings=settings).names.asset_key("production_model")
+        event = AssetMaterialization(key, metadata=to_dagster({"promoted": True, **facts}))
         instance.report_runless_asset_event(event)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster import AssetKey, DagsterInstance
+from dagster import DagsterInstance
 
 from mlops_assets.assets import failures
 from mlops_assets.assets.materialization import FORCE_TAG
-from mlops_assets.assets.partitions import RANGE_END_TAG, RANGE_START_TAG, daily_partitions
+from mlops_assets.assets.partitions import RANGE_END_TAG, RANGE_START_TAG
+from mlops_assets.assets.resources import build_resources
 from mlops_assets.backends.process_id import process_tag
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
-from mlops_assets.steps.catalog import UNPARTITIONED
-from mlops_assets.wiring.assembly import build_tracking
-from mlops_assets.wiring.build import assemble
+from mlops_assets.steps.catalog import ASSETS, STEPS
 
 if TYPE_CHECKING:
     from mlops_assets.backends.base import Backend
-    from mlops_assets.runtime.runner import PartitionResult, RunInfo
-    from mlops_assets.settings import Settings
+    from mlops_assets.runtime.request import PartitionResult, Request
+    from mlops_assets.wiring.pipeline import Pipeline
 
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -40,7 +39,7 @@ class RunOutcome:
     Attributes:
         run_id: Dagster's.
         success: Whether all steps succeeded.
-        results: What each (asset, partition) reported that was made; the partition of an unpartitioned asset is ``""``.
+        results: What each (asset, partition) reported that was made.
         up_to_date: How many (asset, partition) need not be made again.
         failures: Asset -> message.
     """
@@ -53,42 +52,25 @@ class RunOutcome:
 
 
 class _Observed:
-    """A backend that tells about each result."""
+    """A backend that reports each result."""
 
     def __init__(self, backend: Backend, on_result: OnResult) -> None:
         self._backend, self._on_result = backend, on_result
-        self.runs_elsewhere, self.store, self.params = backend.runs_elsewhere, backend.store, backend.params
-        self.results: dict[tuple[str, str], Mapping[str, Any]] = {}
 
-    def materialize(
-        self, asset: str, partitions: Sequence[str], run: RunInfo, context: dg.AssetExecutionContext | None = None
-    ) -> Generator[PartitionResult]:
-        with closing(self._backend.materialize(asset, partitions, run, context)) as results:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def run(self, request: Request, context: dg.AssetExecutionContext | None = None) -> Generator[PartitionResult]:
+        asset = STEPS[request.step].asset
+        with closing(self._backend.run(request, context)) as results:
             for result in results:
-                if not result.error:
-                    self.results[asset, result.partition] = result.metadata
-                self._on_result(asset, result.partition, result.error)
+                if asset in ASSETS:
+                    self._on_result(asset, result.partition, result.error)
                 yield result
-
-    def prepare(self, assets: Sequence[str], partitions: Sequence[str], run_id: str = "") -> None:
-        self._backend.prepare(assets, partitions, run_id)
-
-    def sweep(self, is_over: Callable[[str], bool]) -> list[str]:
-        return self._backend.sweep(is_over)
-
-    def close(self) -> None:
-        self._backend.close()
-
-    def promote(self, run: RunInfo, context: dg.AssetExecutionContext | None = None) -> Mapping[str, Any]:
-        metadata = self._backend.promote(run, context)
-        self.results[UNPARTITIONED, ""] = metadata
-        self._on_result(UNPARTITIONED, "", None)
-        return metadata
 
 
 def run_assets(
-    settings: Settings,
-    backend: Backend,
+    pipeline: Pipeline,
     instance: DagsterInstance,
     assets: Sequence[str],
     days: Sequence[str],
@@ -100,30 +82,27 @@ def run_assets(
     """Materialize assets for consecutive days in one run.
 
     Args:
-        settings: Of the whole system.
-        backend: Where steps run.
+        pipeline: Whose assets.
         instance: Where the run is recorded.
         assets: Names; only what is named is made.
-        days: Consecutive partition keys, oldest first; may be empty if only the unpartitioned asset is named.
+        days: Consecutive partition keys, oldest first.
         on_result: Called after each day of each asset.
         run_id: Of the run, if the backend was prepared for one.
         force: Of several days, make also those that are up to date.
     """
     for one in (signal.SIGINT, signal.SIGTERM):  # both end the run properly, also where the shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
-    observed = _Observed(backend, on_result)
-    definitions = assemble(
-        daily_partitions(settings.start_date, settings.timezone),
-        observed,
-        build_tracking(settings),
-        limits=settings.check_limits(),
+    parts = replace(pipeline.parts, backend=_Observed(pipeline.backend, on_result))  # type: ignore[arg-type]  # it is one by its attributes
+    definitions = dg.Definitions(
+        assets=[*pipeline.assets], resources=build_resources(parts), executor=dg.in_process_executor
     )
     result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         run_config=_SILENT,
         instance=instance,
-        asset_selection=[AssetKey(name) for name in assets],
+        asset_selection=[pipeline.names.asset_key(name) for name in assets],
         partition_key=days[0] if len(days) == 1 else None,
         tags={
+            **pipeline.names.tags,
             PROCESS_TAG: process_tag(),
             "dagster/max_retries": "0",  # only the command knows how to run again
             **({RANGE_START_TAG: days[0], RANGE_END_TAG: days[-1]} if len(days) > 1 else {}),
@@ -140,6 +119,10 @@ def run_assets(
     if not result.success and not messages:  # a resource could not be made, say
         ends = [event.job_failure_data for event in result.all_events if event.is_job_failure]
         messages = {"run": failures.root_message(ends[-1].error if ends else None)}
-    events = result.filter_events(lambda event: event.is_step_materialization)
-    known = sum("up_to_date" in event.step_materialization_data.materialization.metadata for event in events)
-    return RunOutcome(result.run_id, result.success, observed.results, known, messages)
+    made: dict[tuple[str, str], dict[str, Any]] = {}
+    for event in result.filter_events(lambda event: event.is_step_materialization):
+        one = event.step_materialization_data.materialization
+        made[one.asset_key.path[-1], one.partition or ""] = {name: value.value for name, value in one.metadata.items()}
+    known = [key for key, metadata in made.items() if "up_to_date" in metadata]
+    results = {key: metadata for key, metadata in made.items() if key not in known}
+    return RunOutcome(result.run_id, result.success, results, len(known), messages)

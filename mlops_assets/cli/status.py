@@ -8,7 +8,7 @@ from rich.table import Table
 
 from mlops_assets.cli.console import console, print_json
 from mlops_assets.settings import Settings
-from mlops_assets.store.layout import FOLDERS
+from mlops_assets.steps.catalog import ASSETS
 from mlops_assets.wiring.assembly import build_store, build_tracking
 
 
@@ -16,7 +16,7 @@ def show_status(days: int, *, as_json: bool) -> None:
     """Print days by assets from the data root, and the model in production."""
     settings = Settings()
     store = build_store(settings)
-    published = {asset: set(store.partitions(asset)) for asset in FOLDERS}
+    published = {asset: set(store.partitions(asset)) for asset in ASSETS}
     newest = sorted(set().union(*published.values()))[-days:]
     with nullcontext() if as_json else console.status("asking MLflow"):
         version = build_tracking(settings).registry.production()
@@ -24,19 +24,19 @@ def show_status(days: int, *, as_json: bool) -> None:
         print_json(
             {
                 "data_dir": str(store.root),
-                "days": {ds: [asset for asset in FOLDERS if ds in published[asset]] for ds in newest},
+                "days": {ds: [asset for asset in ASSETS if ds in published[asset]] for ds in newest},
                 "production": None
                 if version is None
-                else {"version": version.number, "ds": version.ds, "digest": version.digest},
+                else {"version": version.number, "ds": version.ds, "sha256": version.sha256},
             }
         )
         return
     table = Table(title=f"{store.root}", title_justify="left")
     table.add_column("day")
-    for asset in FOLDERS:
+    for asset in ASSETS:
         table.add_column(asset, justify="center")
     for ds in newest:
-        table.add_row(ds, *("[green]✓[/]" if ds in published[asset] else "[dim]·[/]" for asset in FOLDERS))
+        table.add_row(ds, *("[green]✓[/]" if ds in published[asset] else "[dim]·[/]" for asset in ASSETS))
     console.print(table if newest else f"Nothing is published under {store.root} yet. Try: mlops-assets demo")
     serving = "none" if version is None else f"version {version.number}, trained for {version.ds or 'an unknown day'}"
     console.print(f"model {settings.model_name!r} in production: {serving}")

@@ -40,7 +40,9 @@ class ModelCache:
         try:
             data = (root / model.path).read_bytes()
         except OSError as error:
-            raise DataError(f"{model.path}, the file of {model.name}, cannot be read: {error}. Run it again.") from error
+            raise DataError(
+                f"{model.path}, the file of {model.name}, cannot be read: {error}. Run it again."
+            ) from error
         if hashlib.sha256(data).hexdigest() != model.sha256:
             raise DataError(
                 f"{model.path} is not the file of {model.name} that was registered: its SHA-256 is another one. It was"

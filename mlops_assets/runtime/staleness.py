@@ -86,7 +86,9 @@ class Staleness:
         return None
 
     def _upstream(self, step: Step, ds: str) -> str | None:
-        for asset in dict.fromkeys(one.asset for one in step.inputs if one.in_recipe and one.kind is not Kind.DELIVERED):
+        for asset in dict.fromkeys(
+            one.asset for one in step.inputs if one.in_recipe and one.kind is not Kind.DELIVERED
+        ):
             if reason := self.why_stale(asset, ds):
                 return f"{asset} is not up to date: {reason}"
         return None

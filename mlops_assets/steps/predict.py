@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlops_assets.steps.declaration import Outcome
 from mlops_assets.steps.features import class_probabilities, kinds_of, model_frame
-from mlops_assets.store.layout import DATA, PREDICTIONS
+from mlops_assets.store.layout import DATA, MODEL, PREDICTIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def predict(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     """Score every row of ``data.csv``, in its order.
 
     Args:
-        inputs: ``data.csv`` as a stream of blocks; ``production``, the fitted pipeline.
+        inputs: ``data.csv`` as a stream of blocks; ``model.skops``, the fitted pipeline.
         params: ``id_column``.
         ds: The day, for messages.
 
@@ -39,7 +39,7 @@ def predict(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     Raises:
         DataError: A column that the model needs is missing or of another kind (while the stream is read).
     """
-    pipeline, blocks = inputs["production"], inputs[DATA]
+    pipeline, blocks = inputs[MODEL], inputs[DATA]
     report: dict[str, Any] = {}
     return Outcome({PREDICTIONS: _scored(blocks, pipeline, params.id_column, f"raw/{ds}/{DATA}", report)}, report)
 

@@ -11,9 +11,11 @@ import pyarrow as pa
 from mlops_assets.errors import DataError
 from mlops_assets.steps.declaration import Outcome
 from mlops_assets.steps.features import build_pipeline, feature_kinds, model_frame
+from mlops_assets.steps.model_description import EXAMPLE_ROWS, describe
 from mlops_assets.steps.row_hash import class_balance
+from mlops_assets.steps.skops_io import dump_model
 from mlops_assets.steps.threads import openmp_threads_for
-from mlops_assets.store.layout import MODEL, TRAIN
+from mlops_assets.store.layout import MODEL, MODEL_DESCRIPTION, TRAIN
 
 if TYPE_CHECKING:
     from mlops_assets.steps.parameters import Parameters
@@ -28,7 +30,8 @@ def train(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
         ds: The window's last day.
 
     Returns:
-        The fitted ``sklearn.pipeline.Pipeline``.
+        ``model.skops``, the fitted ``sklearn.pipeline.Pipeline``, and ``model.json``, what others need to know of it
+        without loading it (:func:`mlops_assets.steps.model_description.describe`).
 
     Raises:
         DataError: The rows have fewer than two classes, or the days' columns do not fit together.
@@ -57,7 +60,9 @@ def train(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
         "classes": list(balance),
         "class_balance": balance,
     }
-    return Outcome({MODEL: pipeline}, metadata)
+    data = dump_model(pipeline)
+    description = describe(pipeline, data, kinds, inputs[TRAIN][-1].slice(0, EXAMPLE_ROWS), metadata)
+    return Outcome({MODEL: (pipeline, data), MODEL_DESCRIPTION: description}, metadata)
 
 
 def stacked(tables: list[pa.Table], source: str, target: str) -> pa.Table:

@@ -225,12 +225,25 @@ class Publication:
         self,
         files: Iterable[FileInfo],
         *,
+        recipe: str,
         inputs: Mapping[str, str],
-        code_version: str,
+        settings: Mapping[str, Any],
+        step_version: str,
+        image: str,
         metadata: Mapping[str, Any],
     ) -> Manifest:
-        """Publish: from here on readers see these files, and no others."""
-        manifest = Manifest(self._asset, self.ds, tuple(files), dict(inputs), code_version, dict(metadata))
+        """Publish: from here on readers see these files, and no others. See :class:`Manifest` for the arguments."""
+        manifest = Manifest(
+            self._asset,
+            self.ds,
+            tuple(files),
+            recipe,
+            dict(inputs),
+            dict(settings),
+            step_version,
+            image,
+            dict(metadata),
+        )
         publish.commit(self._folder, manifest)
         return manifest
 

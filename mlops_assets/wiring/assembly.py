@@ -7,15 +7,19 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mlops_assets.backends.inprocess import InProcessBackend
+from mlops_assets.backends.local import LocalBackend
 from mlops_assets.errors import SettingsError
 from mlops_assets.settings import MLFLOW_UI, Settings
 from mlops_assets.store.local import LocalStore
 from mlops_assets.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
+    import dagster as dg
+
     from mlops_assets.alerts.channels import Channels
     from mlops_assets.alerts.sensor import Alerting
+    from mlops_assets.assets.materialization import Parts
+    from mlops_assets.assets.names import Names
     from mlops_assets.automation.launcher import Launcher
     from mlops_assets.backends.base import Backend
     from mlops_assets.backends.docker.config import DockerConfig
@@ -29,6 +33,20 @@ MAX_WORKERS = 4
 def build_store(settings: Settings) -> LocalStore:
     """The data root."""
     return LocalStore(settings.data_dir)
+
+
+def build_names(settings: Settings) -> Names:
+    """What the pipeline's parts are called in Dagster."""
+    from mlops_assets.assets.names import Names
+
+    return Names(settings.pipeline)
+
+
+def build_days(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """The partitions."""
+    from mlops_assets.assets.partitions import daily_partitions
+
+    return daily_partitions(settings.start_date, settings.timezone)
 
 
 def tracking_config(settings: Settings) -> TrackingConfig:
@@ -54,24 +72,22 @@ def build_tracking(settings: Settings) -> Tracking:
 
 def build_backend(settings: Settings) -> Backend:
     """Where steps run."""
-    if settings.backend != "docker":
-        return build_local_backend(settings)
-    from mlops_assets.backends.docker.backend import DockerBackend
+    if settings.backend == "docker":
+        from mlops_assets.backends.docker.backend import DockerBackend
 
-    return DockerBackend(
-        docker_config(settings), build_store(settings), tracking_config(settings), settings.parameters()
-    )
-
-
-def build_local_backend(settings: Settings, tracking: Tracking | None = None) -> Backend:
-    """Steps on this machine, or in this container."""
-    tracking = tracking or build_tracking(settings)
+        return DockerBackend(docker_config(settings), build_store(settings), settings.parameters())
     workers = (os.cpu_count() or 1) if settings.workers is None else settings.workers
-    if not workers:
-        return InProcessBackend(build_store(settings), tracking, settings.parameters())
-    from mlops_assets.backends.workers import WorkersBackend
+    return LocalBackend(build_store(settings), settings.parameters(), min(workers, MAX_WORKERS))
 
-    return WorkersBackend(build_store(settings), tracking, settings.parameters(), min(workers, MAX_WORKERS))
+
+def build_parts(settings: Settings, backend: Backend | None = None, tracking: Tracking | None = None) -> Parts:
+    """What the assets work with."""
+    from mlops_assets.assets.materialization import Parts
+    from mlops_assets.assets.production import Production
+
+    store, tracking = build_store(settings), tracking or build_tracking(settings)
+    production = Production(tracking, store, settings.home.absolute(), settings.model_version)
+    return Parts(backend or build_backend(settings), tracking, production, settings.check_limits())
 
 
 def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:

@@ -9,27 +9,22 @@ import dagster as dg
 
 from mlops_assets.alerts.sensor import build_alert_sensors
 from mlops_assets.assets.assets import build_assets
-from mlops_assets.assets.checks import production_check
 from mlops_assets.assets.resources import build_resources
 from mlops_assets.assets.retries import retry_policy
-from mlops_assets.checks.raw_data_rules import DEFAULT_LIMITS
 from mlops_assets.housekeeping.retention import Retention, build_retention_sensor
 from mlops_assets.housekeeping.sensors import build_sensors
 
 if TYPE_CHECKING:
     from mlops_assets.alerts.sensor import Alerting
     from mlops_assets.automation.launcher import Launcher
-    from mlops_assets.backends.base import Backend
-    from mlops_assets.checks.raw_data_rules import CheckLimits
     from mlops_assets.tracking.tracker import Tracking
 
 
 def assemble(
     days: dg.DailyPartitionsDefinition,
-    backend: Backend,
-    tracking: Tracking,
+    parts: Parts,
     *,
-    limits: CheckLimits = DEFAULT_LIMITS,
+    names: Names = THE_ONLY_PIPELINE,
     launcher: Launcher | None = None,
     retention: Retention | None = None,
     alerting: Alerting | None = None,
@@ -38,9 +33,8 @@ def assemble(
 
     Args:
         days: The partitions.
-        backend: Where steps run.
-        tracking: MLflow.
-        limits: What the checks allow.
+        parts: What the assets work with.
+        names: Of the pipeline.
         launcher: Starts runs by itself; without one there are the assets and the sensors that keep house.
         retention: How long runs and logs stay; without one nothing is ever deleted.
         alerting: Whom to tell what; without one nobody is told.
@@ -52,9 +46,8 @@ def assemble(
         *build_alert_sensors(alerting),
     ]
     return dg.Definitions(
-        assets=[*build_assets(days, limits, retries)],
-        asset_checks=[production_check(tracking)],
-        resources=build_resources(backend, tracking),
+        assets=[*build_assets(days, names, retries)],
+        resources=build_resources(parts),
         # One process a run: interpreters and heavy imports start once for all steps and days.
         executor=dg.in_process_executor,
         **({"sensors": sensors} if launcher is None else _automated(launcher, tracking, sensors)),

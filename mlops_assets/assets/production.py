@@ -1,0 +1,196 @@
+"""Which model serves: resolved from the registry, kept locally, and served for a day when MLflow is away."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.runtime.request import ModelFile
+from mlops_assets.store.layout import MODEL, MODEL_FILES, version_key
+from mlops_assets.store.publish import sha256
+from mlops_assets.tracking.errors import TrackingAwayError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlops_assets.store.local import LocalStore
+    from mlops_assets.tracking.entities import Version
+    from mlops_assets.tracking.tracker import Tracking
+
+SERVES_WITHOUT_MLFLOW = dt.timedelta(days=1)
+"""So long after it was resolved a champion serves while MLflow is away."""
+
+_logger = logging.getLogger(__name__)
+
+
+class NoProductionModelError(MlopsAssetsError):
+    """There is no model to predict with."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that serves.
+
+    Attributes:
+        name: Registered model.
+        number: Its version.
+        trained_for: The partition that it was trained as.
+        trained_through: The last day that it has seen.
+        run_id: MLflow run that trained it.
+        file: What the steps need of it.
+        resolved_at: When the registry was asked, ISO 8601 in UTC.
+        pinned: Whether a setting, and not the registry, chose it.
+        mlflow_away: Why the registry could not be asked now; empty if it could.
+        links: Addresses in MLflow's UI, by name.
+    """
+
+    name: str
+    number: int
+    trained_for: str
+    trained_through: str
+    run_id: str
+    file: ModelFile
+    resolved_at: str
+    pinned: bool = False
+    mlflow_away: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+class Production:
+    """Resolves the model that serves."""
+
+    def __init__(self, tracking: Tracking, store: LocalStore, home: Path, pinned: int | None = None) -> None:
+        """Nothing is opened until first use.
+
+        Args:
+            tracking: The registry.
+            store: The data root; steps find the model's file there.
+            home: Where the last answer of the registry is kept: nobody else writes there, so it can be trusted.
+            pinned: A version that serves whatever the registry says.
+        """
+        self._tracking, self._store, self._pinned = tracking, store, pinned
+        self._memory = home / "champions" / f"{tracking.config.model_name}.json"
+        self._of_run: tuple[str, Champion | None] | None = None
+
+    def resolve(self, run_id: str, *, anew: bool = False) -> Champion | None:
+        """The model that serves; None if no version is in production. A run gets one answer.
+
+        Args:
+            run_id: The Dagster run.
+            anew: Ask again, because this run may have changed it.
+
+        Raises:
+            TrackingError: MLflow refused, or is away and no champion is known that was resolved within a day.
+        """
+        if anew or not run_id or self._of_run is None or self._of_run[0] != run_id:
+            self._of_run = run_id, self._resolved()
+        return self._of_run[1]
+
+    def require(self, run_id: str) -> Champion:
+        """The model that serves.
+
+        Raises:
+            NoProductionModelError: No version is in production.
+        """
+        champion = self.resolve(run_id)
+        if champion is None:
+            raise NoProductionModelError(self._nothing_serves())
+        return champion
+
+    def model_file(self, version: Version) -> ModelFile:
+        """A version's model as steps get it, after its file was put below the data root."""
+        folder = f"{MODEL_FILES}/{version_key(version.number)}-{version.sha256[:12]}"
+        self._tracking.registry.fetch(version, self._store.root / folder)
+        return self.described(version, f"{folder}/{MODEL}")
+
+    def described(self, version: Version, path: str) -> ModelFile:
+        """A version's model at a path below the data root."""
+        return ModelFile(
+            path=path,
+            sha256=version.sha256,
+            recipe=version.recipe,
+            name=f"version {version.number} of model {version.name!r}",
+            libraries=version.libraries,
+            image=version.image,
+            facts={
+                "model_name": version.name,
+                "model_version": version.number,
+                "model_sha256": version.sha256,
+                "trained_for": version.ds,
+            },
+        )
+
+    def _resolved(self) -> Champion | None:
+        try:
+            registry = self._tracking.registry
+            version = registry.production() if self._pinned is None else registry.version(self._pinned)
+            if version is None:
+                self._memory.unlink(missing_ok=True)
+                return None
+            champion = self._champion(version)
+        except TrackingAwayError as error:
+            return self._remembered(error)
+        self._remember(champion)
+        return champion
+
+    def _champion(self, version: Version) -> Champion:
+        links = {
+            "mlflow_run_url": self._tracking.run_url(version.run_id),
+            "model_version_url": self._tracking.version_url(version),
+        }
+        return Champion(
+            name=version.name,
+            number=version.number,
+            trained_for=version.ds,
+            trained_through=version.trained_through or version.ds,
+            run_id=version.run_id,
+            file=self.model_file(version),
+            resolved_at=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+            pinned=self._pinned is not None,
+            links={name: url for name, url in links.items() if url},
+        )
+
+    def _remember(self, champion: Champion) -> None:
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
+        draft.write_text(json.dumps(asdict(champion)), encoding="utf-8")
+        draft.replace(self._memory)
+
+    def _remembered(self, error: TrackingAwayError) -> Champion:
+        """The champion that was resolved last, if that is not long ago."""
+        try:
+            content: dict[str, Any] = json.loads(self._memory.read_text(encoding="utf-8"))
+            champion = Champion(**{**content, "file": ModelFile(**content["file"])})
+            age = dt.datetime.now(dt.timezone.utc) - dt.datetime.fromisoformat(champion.resolved_at)
+            is_there = sha256(self._store.root / champion.file.path) == champion.file.sha256
+        except (OSError, ValueError, TypeError, KeyError):
+            raise error from None
+        if age > SERVES_WITHOUT_MLFLOW or not is_there or self._pinned not in (None, champion.number):
+            raise error
+        _logger.warning(
+            "MLflow is away; version %s, resolved %s, goes on serving.", champion.number, champion.resolved_at
+        )
+        return replace(champion, mlflow_away=str(error))
+
+    def _nothing_serves(self) -> str:
+        newest = max(self._tracking.registry.versions(), key=lambda one: one.number, default=None)
+        name = self._tracking.config.model_name
+        if newest is None:
+            what = "None is registered. Materialize model, metrics and production_model"
+        elif newest.verdict is None:
+            what = f"Version {newest.number} was not judged yet. Materialize production_model"
+        else:
+            what = (
+                f"Version {newest.number} was {newest.verdict.outcome}: {newest.verdict.reason}. Train on more or better"
+                " data, or lower MLOPS_GATE_MIN_SCORE"
+            )
+        promote = "" if newest is None else f"; or promote it anyway: mlops-assets models promote {newest.number}"
+        return (
+            f"No version of model {name!r} is in stage Production, so there is nothing to predict with. {what}{promote}"
+        )
