@@ -123,8 +123,7 @@ def _trained(tmp_path_factory: pytest.TempPathFactory, tracking_template: Path) 
     settings = Settings(_env_file=None, home=folder / ".mlops", data_dir=folder / "data", source="files")  # type: ignore[call-arg]
     made = Project(settings)
     made.deliver(DS, *mixed())
-    made.make("register", "process", "split", "train", "evaluate")
-    assert made.promote()["promoted"]
+    assert made.materialize().success
     return folder
 
 
@@ -136,6 +135,7 @@ def serving(_trained: Path, tmp_path: Path, project: Callable[..., Project]) -> 
         made = project(**changes)
         shutil.copytree(_trained / "data", made.store.root, dirs_exist_ok=True)
         shutil.copy(_trained / ".mlops" / "mlflow" / "mlflow.db", made.settings.home / "mlflow" / "mlflow.db")
+        shutil.copytree(_trained / ".mlops" / "champions", made.settings.home / "champions")
         return made
 
     return copy

@@ -13,17 +13,26 @@ from typing import Any
 from mlops_assets.assets.promotion import promote
 from mlops_assets.runtime.runner import PartitionResult, Runner
 from mlops_assets.settings import Settings
-from mlops_assets.wiring.assembly import build_store, build_tracking
+import dagster as dg
+
+from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
+from mlops_assets.runtime.runner import Runner
+from mlops_assets.settings import Settings
+from mlops_assets.steps.catalog import ASSETS, STEPS
+from mlops_assets.steps.declaration import Kind
+from mlops_assets.wiring.pipeline import Pipeline
 
 DS, NEXT, LATER = "2024-01-01", "2024-01-02", "2024-01-03"
 
 
 class Project:
-    """Data root, tracking server and parameters of one test."""
+    """A pipeline of one test. Steps run with a runner alone, or assets in Dagster."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.store, self.tracking, self.params = build_store(settings), build_tracking(settings), settings.parameters()
+        self.settings, self.pipeline = settings, Pipeline(settings=settings)
+        self.store, self.tracking, self.params = self.pipeline.store, self.pipeline.tracking, self.pipeline.backend.params
+        self.instance = dg.DagsterInstance.ephemeral()
+        self._runner = Runner(self.store)
 
     def deliver(self, ds: str, data: str | bytes | None = None, target: str | bytes | None = None) -> None:
         """What somebody else drops into the folder of a day."""
@@ -33,8 +42,21 @@ class Project:
             if content is not None:
                 (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
+    def request(self, step: str, *days: str) -> Request:
+        """A request; `evaluate` works with the day's model, `predict` with that of DS."""
+        models = {}
+        if any(file.kind is Kind.MODEL for file in STEPS[step].inputs):
+            for ds in days:
+                models[ds] = self.model_file(ds if step == "evaluate" else DS)
+        return Request(step, days, self.params, models=models)
+
+    def model_file(self, ds: str) -> ModelFile:
+        """The model of a day, as if the registry vouched for it."""
+        manifest = self.store.require("model", ds)
+        return ModelFile(self.store.relative("model", ds, "model.skops"), manifest.files[0].sha256, manifest.recipe)
+
     def run(self, step: str, *days: str) -> list[PartitionResult]:
-        return list(Runner(self.store, self.tracking, self.params).run(step, days))
+        return list(self._runner.run(self.request(step, *days)))
 
     def make(self, *steps: str, ds: str = DS) -> dict[str, Any]:
         """Run steps one after the other; the last one's metadata."""
@@ -54,8 +76,18 @@ class Project:
         assert self.files() == before
         return result.error
 
-    def promote(self) -> dict[str, Any]:
-        return promote(self.store, self.tracking, self.params, by="a test")
+    def materialize(self, *assets: str, ds: str = DS, to: str | None = None, **tags: str) -> Outcome:
+        """Materialize assets (all by default) of a day, or of a range of days, in one run of Dagster."""
+        span = {"dagster/asset_partition_range_start": ds, "dagster/asset_partition_range_end": to} if to else {}
+        result = dg.materialize(
+            [getattr(self.pipeline.assets, asset) for asset in assets or ASSETS],
+            instance=self.instance,
+            resources=self.pipeline.resources,
+            partition_key=None if to else ds,
+            tags={**span, **tags},
+            raise_on_error=False,
+        )
+        return Outcome(result, self.pipeline.names)
 
     def table(self, asset: str, name: str, ds: str = DS) -> Any:
         return self.store.read_table(asset, ds, name)
@@ -63,6 +95,38 @@ class Project:
     def files(self) -> dict[Path, bytes]:
         """Every file under the data root."""
         return {path: path.read_bytes() for path in sorted(self.store.root.rglob("*")) if path.is_file()}
+
+
+class Outcome:
+    """How a run of Dagster ended."""
+
+    def __init__(self, result: Any, names: Any) -> None:
+        self.result, self._names = result, names
+        self.success: bool = result.success
+        self.failures = {
+            str(event.step_key): str(event.step_failure_data.user_failure_data.description)
+            for event in result.all_node_events
+            if event.is_step_failure and event.step_failure_data.user_failure_data
+        }
+
+    def metadata(self, asset: str) -> dict[str, dict[str, Any]]:
+        """Day -> metadata of each materialization of an asset."""
+        key = self._names.asset_key(asset)
+        events = self.result.filter_events(lambda event: event.is_step_materialization)
+        found = [event.step_materialization_data.materialization for event in events]
+        return {
+            str(one.partition): {name: value.value for name, value in one.metadata.items()}
+            for one in found
+            if one.asset_key == key
+        }
+
+    def made(self, asset: str) -> list[str]:
+        """The days of an asset that this run really made."""
+        return [ds for ds, metadata in self.metadata(asset).items() if "up_to_date" not in metadata]
+
+    def checks(self) -> dict[str, bool]:
+        """Check -> whether it passed."""
+        return {one.check_name: one.passed for one in self.result.get_asset_check_evaluations()}
 
 
 def as_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -82,7 +82,7 @@ def production_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             ONE_VERSION,
             asset=key,
-            description="Exactly one version of the model is in MLflow's stage Production, and it has the alias champion.",
+            description="Exactly one version is in MLflow's stage Production, and it has the alias champion.",
         ),
         dg.AssetCheckSpec(REACHABLE, asset=key, description="MLflow said which version serves."),
     ]

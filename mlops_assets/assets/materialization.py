@@ -88,7 +88,7 @@ def materialize_partitions(
         if will_retry(context, error) or not work.others_go_on:
             work.report()
             raise as_dagster_failure(context, error) from error
-        context.log.error(message_of(error))
+        context.log.exception("The step failed; the predictions of this run go on")
         work.fail_the_rest(message_of(error))
     except BaseException:  # interrupted
         work.report()

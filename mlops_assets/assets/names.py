@@ -1,7 +1,7 @@
 """What a pipeline's parts are called in Dagster, so that several pipelines live in one instance.
 
 Without a name (the default) the asset keys are ``raw_data``, ``processed``, … and the jobs ``download``, ``train``, ….
-With the name ``churn`` the keys are ``churn/raw_data``, … and the jobs, schedules, sensors and pools ``churn_download``, ….
+With the name ``churn`` they are ``churn/raw_data``, … and ``churn_download``, …; likewise schedules, sensors and pools.
 """
 
 from __future__ import annotations

@@ -187,8 +187,8 @@ class Production:
             what = f"Version {newest.number} was not judged yet. Materialize production_model"
         else:
             what = (
-                f"Version {newest.number} was {newest.verdict.outcome}: {newest.verdict.reason}. Train on more or better"
-                " data, or lower MLOPS_GATE_MIN_SCORE"
+                f"Version {newest.number} was {newest.verdict.outcome}: {newest.verdict.reason}. Train on more or"
+                " better data, or lower MLOPS_GATE_MIN_SCORE"
             )
         promote = "" if newest is None else f"; or promote it anyway: mlops-assets models promote {newest.number}"
         return (

@@ -29,11 +29,11 @@ ASSET = "production_model"
 def materialize_production_model(context: dg.AssetExecutionContext, parts: Parts) -> dg.MaterializeResult:
     """Write which version serves each of the run's days.
 
-    In a run that trains, or alone, the gate judges first. Whatever the gate says, and if it cannot say anything, the day
-    goes on: with the champion, or with nothing in production, which the predictions then report.
+    In a run that trains, or alone, the gate judges first. Whatever it says, and if it cannot judge, the day goes on:
+    with the champion, or with nothing in production, which the predictions then report.
 
     Raises:
-        dagster.Failure: MLflow is away and no champion is known, or this is the last step of a run in which days failed.
+        dagster.Failure: MLflow is away and no champion is known, or this is the last step of a run with failed days.
     """
     begin(context, parts.backend)
     days, done = sorted(context.partition_keys), list[PartitionResult]()

@@ -82,10 +82,7 @@ class Recorder:
         """Record a finished partition; gives the result with what MLflow calls it."""
         if result.error or step.records is None:
             return result
-        if step.records is Record.METRICS:
-            version = self._record_metrics(result)
-        else:
-            version = self._record_model(step, result)
+        version = self._record_metrics(result) if step.records is Record.METRICS else self._record_model(step, result)
         return replace(result, metadata={**result.metadata, **self._facts(version)})
 
     def _record_model(self, step: Step, result: PartitionResult) -> Version:
@@ -143,7 +140,7 @@ class Recorder:
                 ]
                 manifest = publication.commit(
                     files, recipe=made_from.recipe, inputs=made_from.inputs, settings=made_from.settings,
-                    step_version=step.version, image=request.image, metadata={"restored_from": f"version {version.number}"},
+                    step_version=step.version, image=request.image, metadata={"restored": True},
                 )  # fmt: skip
         return result_of(manifest, {**described(self._store, manifest), **self._facts(version)})
 

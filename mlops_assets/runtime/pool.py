@@ -63,8 +63,7 @@ class Pool:
                     elif reply.kind == "done":
                         del busy[worker.connection]
                     else:
-                        error, trace = reply.content
-                        raise error from _WorkerTracebackError(trace)
+                        _raise(*reply.content)
         except BaseException:
             self.close(at_once=True)
             raise
@@ -141,6 +140,10 @@ def _started(count: int, setup: Setup) -> list[_Worker]:
     workers = [_Worker(Connection(end.detach()), process) for end, _ in pairs]
     workers[0].connection.send(setup)
     return workers
+
+
+def _raise(error: Exception, trace: str) -> None:
+    raise error from _WorkerTracebackError(trace)
 
 
 class _WorkerTracebackError(Exception):

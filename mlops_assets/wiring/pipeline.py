@@ -1,4 +1,4 @@
-"""A pipeline: all parts of one set of settings, made when they are first used. What users' tests and code start from."""
+"""A pipeline: all parts of one set of settings, made at first use. Users' tests and code start from it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Pipeline:
         """Nothing is opened until first use.
 
         Args:
-            home: A folder for everything: data in ``data``, state in ``.mlops``; steps run in this process. None: as the
-                settings say.
+            home: A folder for everything: data in ``data``, state in ``.mlops``; steps run in this process. None: as
+                the settings say.
             settings: All settings; None: those of the environment.
             changes: Single settings by name, in place of those of the environment.
 

@@ -8,9 +8,9 @@ import pytest
 from mlops_assets.assets.assets import build_assets
 from mlops_assets.assets.checks import production_check
 from mlops_assets.assets.partitions import daily_partitions
-from mlops_assets.assets.resources import build_resources
 from mlops_assets.definitions import build_definitions
-from mlops_assets.wiring.assembly import build_backend, build_tracking
+from mlops_assets.wiring.assembly import build_tracking
+from mlops_assets.wiring.pipeline import Pipeline
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
 RANGE = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "2026-01-03"}
@@ -33,7 +33,7 @@ def register(tmp_path, make_settings, instance):
             folder = tmp_path / "data" / "raw" / f"2026-01-0{number}"
             folder.mkdir(parents=True)
             (folder / "data.csv").write_text(text)
-        resources = build_resources(build_backend(settings), build_tracking(settings))
+        resources = Pipeline(settings=settings).resources
         return dg.materialize([*assets], instance=instance, resources=resources, tags=RANGE, raise_on_error=False)
 
     return run

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import dagster as dg
 import pytest
 
 from mlops_assets.assets.assets import build_assets
-from mlops_assets.assets.partitions import daily_partitions
 from mlops_assets.assets.resources import build_resources
+from mlops_assets.assets.partitions import daily_partitions
 from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.runtime.runner import PartitionResult
+from mlops_assets.runtime.request import PartitionResult
 from mlops_assets.steps.parameters import Parameters
 from mlops_assets.store.local import LocalStore
-from mlops_assets.wiring.assembly import build_backend, build_tracking
+from mlops_assets.wiring.assembly import build_tracking
+from mlops_assets.wiring.pipeline import Pipeline
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
 RANGE = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "2026-01-03"}
@@ -29,7 +31,7 @@ def instance(tmp_path):
 @pytest.fixture
 def resources(make_settings):
     settings = make_settings()
-    return build_resources(build_backend(settings), build_tracking(settings))
+    return Pipeline(settings=settings).resources
 
 
 def materializations(result, asset):
@@ -102,7 +104,7 @@ def test_a_broken_day_does_not_lose_the_others(tmp_path, make_settings, instance
         folder.mkdir(parents=True)
         (folder / "data.csv").write_text(text)
     # when they are registered in one run
-    resources = build_resources(build_backend(settings), build_tracking(settings))
+    resources = Pipeline(settings=settings).resources
     result = dg.materialize([ASSETS.raw_data], instance=instance, resources=resources, tags=RANGE, raise_on_error=False)
     # then the run fails and names the day, the file and the row
     assert not result.success
@@ -116,7 +118,7 @@ def test_a_broken_day_does_not_lose_the_others(tmp_path, make_settings, instance
 class BreaksAfterFirstDay:
     """A backend whose server goes away after one day: the edge of the network."""
 
-    runs_elsewhere = False
+    leaves_processes = False
     params = Parameters()
 
     def __init__(self, folder):
@@ -125,20 +127,21 @@ class BreaksAfterFirstDay:
     def prepare(self, assets, partitions, run_id):
         pass
 
-    def materialize(self, asset, partitions, run, context):
-        yield PartitionResult(partitions[0], {"rows": 1})
+    def recipe_image(self, step):
+        return ""
+
+    def run(self, request, context):
+        yield PartitionResult(request.partitions[0], {"rows": 1})
         raise MlopsAssetsError("the server is gone; start it and run this again")
 
-    def promote(self, run, context):
-        raise MlopsAssetsError("the server is gone; start it and run this again")
 
-
-def test_days_that_were_done_before_a_failure_stay_done(instance, tmp_path):
+def test_days_that_were_done_before_a_failure_stay_done(instance, tmp_path, make_settings):
     # given / when the backend fails after the first of three days
+    parts = replace(Pipeline(settings=make_settings()).parts, backend=BreaksAfterFirstDay(tmp_path))
     result = dg.materialize(
         [ASSETS.raw_data],
         instance=instance,
-        resources={"backend": BreaksAfterFirstDay(tmp_path)},
+        resources=build_resources(parts),
         tags=RANGE,
         raise_on_error=False,
     )

@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 
 from mlops_assets.assets.assets import build_assets
 from mlops_assets.assets.partitions import daily_partitions
-from mlops_assets.assets.resources import build_resources
 from mlops_assets.housekeeping.sensors import build_sensors
-from mlops_assets.wiring.assembly import build_backend, build_tracking
+from mlops_assets.wiring.assembly import build_tracking
+from mlops_assets.wiring.pipeline import Pipeline
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
 TRAINING = [ASSETS.raw_data, ASSETS.processed, ASSETS.split, ASSETS.model]
@@ -34,7 +34,7 @@ def runs(settings):
 def test_a_models_run_lies_under_the_run_of_its_dagster_run(make_settings, instance):
     # given / when a model is trained
     settings = make_settings()
-    resources = build_resources(build_backend(settings), build_tracking(settings))
+    resources = Pipeline(settings=settings).resources
     result = dg.materialize(TRAINING, partition_key="2026-01-05", resources=resources, instance=instance)
     # then both runs carry the Dagster run's id, one is the other's parent, and both are finished
     by_name = {run.info.run_name: run for run in runs(settings)}
@@ -55,7 +55,7 @@ def test_a_failed_run_fails_its_mlflow_run(make_settings, instance, tmp_path):
     folder.mkdir(parents=True)
     (folder / "data.csv").write_text("a,b\n" + "".join(f"{n},{n % 7}\n" for n in range(50)))
     (folder / "target.csv").write_text("target\n" + "0\n" * 50)
-    resources = build_resources(build_backend(settings), build_tracking(settings))
+    resources = Pipeline(settings=settings).resources
     how = {"partition_key": "2026-01-05", "resources": resources, "instance": instance, "raise_on_error": False}
     assert dg.materialize([ASSETS.raw_data, ASSETS.processed, ASSETS.split], **how).success
     # when somebody tries, in spite of the check

@@ -8,15 +8,15 @@ import pytest
 from mlops_assets.assets.assets import build_assets
 from mlops_assets.assets.materialization import FORCE_TAG
 from mlops_assets.assets.partitions import daily_partitions
-from mlops_assets.assets.resources import build_resources
-from mlops_assets.wiring.assembly import build_backend, build_tracking
+from mlops_assets.wiring.assembly import build_tracking
+from mlops_assets.wiring.pipeline import Pipeline
 
 pytestmark = pytest.mark.slow
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 RANGE = {"dagster/asset_partition_range_start": DAYS[0], "dagster/asset_partition_range_end": DAYS[-1]}
-BY_DAY = ("raw_data", "processed", "split", "model", "metrics", "predictions")
+BY_DAY = ("raw_data", "processed", "split", "model", "metrics", "production_model", "predictions")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def instance(tmp_path):
 def run(make_settings, instance):
     def run(assets=ASSETS, settings=None, **tags):
         settings = settings or make_settings()
-        resources = build_resources(build_backend(settings), build_tracking(settings))
+        resources = Pipeline(settings=settings).resources
         return dg.materialize(
             [*assets], instance=instance, resources=resources, tags={**RANGE, **tags}, raise_on_error=False
         )
@@ -115,7 +115,7 @@ def test_a_bad_day_does_not_lose_the_others(run, instance, tmp_path, make_settin
     failed = [event.step_key for event in result.all_events if event.is_step_failure]
     assert failed == ["predictions"]
     description = result.failure_data_for_node("predictions").user_failure_data.description
-    assert description.startswith("1 of 3 days could not be made:\n2026-01-02 (raw_data): raw/2026-01-02/data.csv")
+    assert description.startswith("1 of 3 days failed:\n2026-01-02 (raw_data): raw/2026-01-02/data.csv")
     assert description.count("2026-01-02 (") == 1
     # and when the day is mended, only that day is made
     deliver(tmp_path, DAYS[1], *rows(1))
@@ -159,7 +159,7 @@ def test_a_check_stops_its_day_and_no_other(run, instance, tmp_path, make_settin
     assert not again.success
     assert made(again)["predictions"] == []
     # but by hand that day can be made all the same
-    resources = build_resources(build_backend(settings), build_tracking(settings))
+    resources = Pipeline(settings=settings).resources
     by_hand = [ASSETS.processed, ASSETS.predictions]
     assert dg.materialize(by_hand, instance=instance, resources=resources, partition_key=DAYS[1]).success
     # and is accepted then

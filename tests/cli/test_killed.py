@@ -35,10 +35,10 @@ def csv_files(folder: Path) -> dict[str, bytes]:
 
 
 def registered(folder: Path) -> list[tuple[str, str]]:
-    """Version number and content digest of every version."""
+    """Version number and recipe of every version."""
     client = MlflowClient(f"sqlite:///{folder}/.mlops/mlflow/mlflow.db")
     versions = client.search_model_versions("name = 'mlops-assets'")
-    return sorted((str(one.version), one.tags["mlops.digest"]) for one in versions)
+    return sorted((str(one.version), one.tags["mlops.recipe"]) for one in versions)
 
 
 @pytest.fixture(scope="module")
