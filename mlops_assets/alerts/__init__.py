@@ -1,1 +1,1 @@
-"""Telling people: what an alert is, the outbox that holds it until it is delivered, the channels that deliver it."""
+"""Alerts: what happened (collect, late_data), the queue until delivery (outbox), where it goes (channels)."""

@@ -1,9 +1,11 @@
-"""What an alert is, and how its text is kept short. What happened, and to which run, is not decided here."""
+"""What an alert is, and how its text is kept short. Which events give one is decided in `collect` and `late_data`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from mlops_assets.errors import MlopsAssetsError
 
 FAILURE, RETRY, CHECK, LATE, PROMOTION, REJECTION, TICK = KINDS = (
     "failure",
@@ -14,14 +16,18 @@ FAILURE, RETRY, CHECK, LATE, PROMOTION, REJECTION, TICK = KINDS = (
     "rejection",
     "tick",
 )
-"""Whom to tell what can be chosen by these."""
+"""The kinds that the setting ``MLOPS_ALERT_ON`` selects from."""
 
 TEST = "test"
-"""The kind of what ``mlops-assets alerts test`` sends."""
+"""The kind of the message that ``mlops-assets alerts test`` sends."""
 
 _TITLE, _LINES, _LINE = 150, 6, 240
 _BODY = 1_500
-"""Discord takes 2,000 characters, the least of the common ones; the links at the end must arrive."""
+"""Discord takes 2,000 characters, the least of the common services; the links at the end must arrive."""
+
+
+class AlertError(MlopsAssetsError):
+    """An alert could not be delivered to a target; the message contains no secret."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Alert:
     """One message to all targets.
 
     Attributes:
-        key: What happened, and when: the same occurrence has the same key whoever sees it how often.
+        key: Identifies the event: an alert whose key is known is never sent again.
         kind: One of ``KINDS``, or ``TEST``.
         title: One line.
         body: Plain text.

@@ -1,7 +1,8 @@
-"""The outbox: alerts and to whom they were delivered, in a SQLite file; a killed process loses and repeats none.
+"""The outbox: a queue of alerts in a SQLite file, and the keys of those that were queued before.
 
-Each alert has one delivery for each target that was configured when it was added. Who delivers takes a claim first;
-the claim of a process that is gone is void.
+An alert is queued for each target that is configured when it is added. Each message is sent within the transaction
+that takes it from the queue: a process that is killed loses nothing, and two processes never send the same message.
+Only a kill between a server's OK and the commit sends a message again.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ import json
 import os
 import random
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlops_assets.alerts.message import Alert
+from mlops_assets.alerts.message import Alert, AlertError
 
-CLAIM_SECONDS = 600
-"""A claim is void after this time where nobody can tell whether its process lives: another host or container."""
+if TYPE_CHECKING:
+    from mlops_assets.alerts.channels import Target
+
+DELIVERY_SECONDS = 20
+"""`deliver` starts no further message after this time; the next call goes on."""
 
 GIVE_UP_SECONDS = 86_400
 KEEP_SECONDS = 90 * 86_400
@@ -30,104 +36,84 @@ CREATE TABLE IF NOT EXISTS alerts (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, title TEXT NOT NULL, body TEXT NOT NULL,
     added REAL NOT NULL
 );
-CREATE TABLE IF NOT EXISTS deliveries (
+CREATE TABLE IF NOT EXISTS queue (
     id INTEGER PRIMARY KEY, alert INTEGER NOT NULL REFERENCES alerts (id) ON DELETE CASCADE, target TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL,
-    claim TEXT, claimed REAL
+    attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL
 );
-CREATE INDEX IF NOT EXISTS pending ON deliveries (due) WHERE state = 'pending';
-CREATE INDEX IF NOT EXISTS of_alert ON deliveries (alert);
+CREATE INDEX IF NOT EXISTS of_alert ON queue (alert);
 """
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """An alert that is to be sent to one target, claimed by this process."""
+class Delivered:
+    """How many messages were sent, and a line for each that failed."""
 
-    id: int
-    target: str
-    alert: Alert
-    added: float
-    attempts: int
+    sent: int
+    failed: tuple[str, ...]
 
 
 class Outbox:
-    """The alerts of one system. Opened for each call: any thread of any process may use it."""
+    """The alerts of one pipeline. The file is opened for each call, so any thread may use the object."""
 
-    def __init__(self, path: Path, *, process: Callable[[], str], is_gone: Callable[[str], bool]) -> None:
-        """Name the file; it is made, readable for its owner only, at first use.
+    def __init__(self, path: Path) -> None:
+        """Take the SQLite file's path; it is created, readable for its owner only, at first use."""
+        self._path = path
 
-        Args:
-            path: The SQLite file.
-            process: What identifies this process.
-            is_gone: Whether a process that was identified like that is certainly gone.
-        """
-        self._path, self._process, self._is_gone = path, process, is_gone
-
-    def add(self, alerts: Sequence[Alert], targets: Sequence[str], now: float) -> int:
-        """Put alerts in, to be delivered to these targets; those whose key is known are ignored.
+    def add(self, alerts: Sequence[Alert], targets: Sequence[Target], now: float) -> int:
+        """Queue alerts for these targets; alerts whose key is known are ignored.
 
         Returns:
             How many were new.
         """
         if not alerts:
             return 0
+        new = 0
         with self._transaction() as database:
-            _hand_over(database, targets)
-            new = 0
             for one in alerts:
                 row = (one.key, one.kind, one.title, one.body, now)
                 sql = "INSERT OR IGNORE INTO alerts (key, kind, title, body, added) VALUES (?, ?, ?, ?, ?)"
                 inserted = database.execute(sql, row)
                 if inserted.rowcount:
                     new += 1
-                    rows = [(inserted.lastrowid, target, now) for target in targets]
-                    database.executemany("INSERT INTO deliveries (alert, target, due) VALUES (?, ?, ?)", rows)
+                    rows = [(inserted.lastrowid, target.id, now) for target in targets]
+                    database.executemany("INSERT INTO queue (alert, target, due) VALUES (?, ?, ?)", rows)
             database.execute("DELETE FROM alerts WHERE added < ?", (now - KEEP_SECONDS,))
         return new
 
-    def claim(self, targets: Sequence[str], now: float) -> Delivery | None:
-        """The next delivery that is due to one of these targets, for this process alone; None if there is none."""
-        with self._transaction() as database:
-            _hand_over(database, targets)
-            sql = (
-                "SELECT d.id, d.target, d.attempts, d.claim, d.claimed, a.key, a.kind, a.title, a.body, a.added"
-                " FROM deliveries d JOIN alerts a ON a.id = d.alert WHERE d.state = 'pending' AND d.due <= ?"
-                " AND d.target IN (SELECT value FROM json_each(?)) ORDER BY d.attempts, d.id"
-            )
-            rows = database.execute(sql, (now, json.dumps(list(targets))))
-            for number, target, attempts, claim, claimed, *alert, added in rows:
-                if claim is None or claimed < now - CLAIM_SECONDS or self._is_gone(claim):
-                    mine = "UPDATE deliveries SET claim = ?, claimed = ? WHERE id = ?"
-                    database.execute(mine, (self._process(), now, number))
-                    return Delivery(number, target, Alert(*alert), added, attempts)
-        return None
-
-    def delivered(self, delivery: Delivery) -> None:
-        """Note that the target has it."""
-        with self._transaction() as database:
-            database.execute("UPDATE deliveries SET state = 'delivered', claim = NULL WHERE id = ?", (delivery.id,))
-
-    def failed(self, delivery: Delivery, now: float) -> bool:
-        """Note that it could not be sent; it will be due again after a pause that grows, for a day.
-
-        Returns:
-            Whether it is tried again.
-        """
-        pause = min(_FIRST_PAUSE * 2 ** min(delivery.attempts, 20), _LONGEST_PAUSE) * random.uniform(0.75, 1.25)  # noqa: S311
-        again = now + pause <= delivery.added + GIVE_UP_SECONDS
-        with self._transaction() as database:
-            database.execute(
-                "UPDATE deliveries SET state = ?, attempts = attempts + 1, due = ?, claim = NULL WHERE id = ?",
-                ("pending" if again else "given up", now + pause, delivery.id),
-            )
-        return again
+    def deliver(self, targets: Sequence[Target], clock: Callable[[], float] = time.time) -> Delivered:
+        """Send what is due, for about `DELIVERY_SECONDS`; a target that fails gets no further message in this call."""
+        sent, failed = 0, []
+        waiting = {target.id: target for target in targets}
+        end = time.monotonic() + DELIVERY_SECONDS
+        while waiting and time.monotonic() < end:
+            with self._transaction() as database:
+                # Failed messages come last: a target that is down does not delay the others.
+                row = database.execute(
+                    "SELECT q.id, q.target, q.attempts, a.added, a.key, a.kind, a.title, a.body"
+                    " FROM queue q JOIN alerts a ON a.id = q.alert WHERE q.due <= ?"
+                    " AND q.target IN (SELECT value FROM json_each(?)) ORDER BY q.attempts, q.id LIMIT 1",
+                    (clock(), json.dumps(list(waiting))),
+                ).fetchone()
+                if row is None:
+                    break
+                number, target, attempts, added, *facts = row
+                alert = Alert(*facts)
+                try:
+                    waiting[target].send(alert)
+                except AlertError as error:
+                    del waiting[target]
+                    outcome = _retry(database, number, attempts, clock(), added + GIVE_UP_SECONDS)
+                    failed.append(f"The alert {alert.title!r} was not delivered: {error} {outcome}")
+                else:
+                    database.execute("DELETE FROM queue WHERE id = ?", (number,))
+                    sent += 1
+        return Delivered(sent, tuple(failed))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
-            os.mknod(self._path, 0o600)  # not os.open: closing a descriptor drops the locks of SQLite in this process
+            os.mknod(self._path, 0o600)  # not os.open: closing a descriptor drops SQLite's locks in this process
         with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)) as database:
             database.execute("PRAGMA foreign_keys = ON")
             database.execute("BEGIN IMMEDIATE")
@@ -141,19 +127,11 @@ class Outbox:
             database.commit()
 
 
-def _hand_over(database: sqlite3.Connection, targets: Sequence[str]) -> None:
-    """Give what waits for a target that is configured no more to the new ones: its password was changed, say."""
-    known = {row[0] for row in database.execute("SELECT DISTINCT target FROM deliveries")}
-    new = [target for target in targets if target not in known]
-    gone = known - set(targets)
-    if not new or not gone:
-        return
-    old = json.dumps(sorted(gone))
-    waiting = "state = 'pending' AND target IN (SELECT value FROM json_each(?))"
-    for target in new:
-        database.execute(
-            "INSERT INTO deliveries (alert, target, due)"  # noqa: S608  # no value is in the text
-            f" SELECT DISTINCT alert, ?, 0 FROM deliveries WHERE {waiting}",
-            (target, old),
-        )
-    database.execute(f"UPDATE deliveries SET state = 'handed over' WHERE {waiting}", (old,))  # noqa: S608
+def _retry(database: sqlite3.Connection, number: int, attempts: int, now: float, last: float) -> str:
+    """Schedule the next attempt after a growing pause, or give up; returns which, as a sentence."""
+    pause = min(_FIRST_PAUSE * 2 ** min(attempts, 20), _LONGEST_PAUSE) * random.uniform(0.75, 1.25)  # noqa: S311
+    if now + pause > last:
+        database.execute("DELETE FROM queue WHERE id = ?", (number,))
+        return "Gave up after a day."
+    database.execute("UPDATE queue SET attempts = attempts + 1, due = ? WHERE id = ?", (now + pause, number))
+    return "Will retry."

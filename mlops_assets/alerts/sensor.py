@@ -1,46 +1,62 @@
-"""The sensor that tells people: what is new goes into the outbox, what is in the outbox is delivered.
+"""The sensor ``alerts``: reads what is new in Dagster's storage, queues it in the outbox, delivers what is queued.
 
-A run, its process and the daemon may be killed at any time: what happened is in Dagster's storage, what was told in the
-outbox, and each look goes from one to the other.
+The run, the code server and the daemon may be killed at any time: what happened is in Dagster's storage and what was
+queued is in the outbox, so the next tick continues.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mlops_assets.alerts.collect import alerts_of_decisions, alerts_of_instigators, alerts_of_runs
-from mlops_assets.alerts.delivery import Delivered, deliver
-from mlops_assets.alerts.tick_alerts import trouble
+from mlops_assets.alerts.collect import alert_of_judgement, alert_of_tick, alerts_of_run, is_judgement, trouble
+from mlops_assets.alerts.failed_ticks import failed_ticks, location_of
 
 if TYPE_CHECKING:
     from mlops_assets.alerts.channels import Channels
     from mlops_assets.alerts.message import Alert
-    from mlops_assets.alerts.outbox import Outbox
+    from mlops_assets.alerts.outbox import Delivered, Outbox
+    from mlops_assets.assets.names import Names
 
 LOOK_BACK_SECONDS = 7 * 86_400
-"""When the sensor was off for longer, what happened before is not told any more."""
+"""After a longer time with the sensor off, what happened before this is not sent."""
+
+MARGIN_SECONDS = 120
+"""An event gets its time before it is written; what is read twice is recognised by its key."""
+
+TICK_MARGIN_SECONDS = 900
+"""A tick has the time of its start and may fail long after."""
+
+_UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_READ = {
+    dg.DagsterEventType.RUN_FAILURE,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.STEP_UP_FOR_RETRY,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+}
 
 
 @dataclass(frozen=True)
 class Alerting:
-    """Whom to tell what.
+    """What is sent where.
 
     Attributes:
-        outbox: Where alerts are until they are delivered.
-        channels: Where they go.
-        kinds: Which of them.
+        names: Of the pipeline whose runs, judgements and ticks are reported.
+        outbox: The queue; a file for this pipeline alone.
+        channels: The targets.
+        kinds: The kinds of alerts that are sent.
         dagster_url: Base of links to Dagster's UI.
-        seconds: Between two looks.
-        late: The alerts about data that are late now; asked at every look.
+        seconds: Between two ticks.
+        late: The alerts about data that are late now; called at every tick.
     """
 
+    names: Names
     outbox: Outbox
     channels: Channels
     kinds: frozenset[str]
@@ -50,20 +66,20 @@ class Alerting:
 
 
 def build_alert_sensors(alerting: Alerting | None) -> list[dg.SensorDefinition]:
-    """The sensor ``alerts``; none if there is nobody to tell."""
+    """The sensor ``alerts``; none without targets."""
     if alerting is None:
         return []
 
     @dg.sensor(
-        name="alerts",
-        description="Tells about failures, failed checks, late data and promotions (MLOPS_ALERT_URLS, MLOPS_ALERT_ON).",
+        name=alerting.names.of("alerts"),
+        description="Sends alerts: failures, failed checks, late data, promotions (MLOPS_ALERT_URLS, MLOPS_ALERT_ON).",
         minimum_interval_seconds=alerting.seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def alerts_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        cursor, new = look(alerting, context.instance, context.cursor, context.log.error)
+        cursor, new = _collect(alerting, context)
         context.update_cursor(cursor)
-        done = deliver(alerting.outbox, alerting.channels)
+        done = alerting.outbox.deliver(alerting.channels.targets)
         for line in done.failed:
             context.log.error(line)
         return dg.SkipReason(_summary(new, done))
@@ -71,42 +87,80 @@ def build_alert_sensors(alerting: Alerting | None) -> list[dg.SensorDefinition]:
     return [alerts_sensor]
 
 
-def look(
-    alerting: Alerting, instance: dg.DagsterInstance, cursor: str | None, log_error: Callable[[str], None]
-) -> tuple[str, int]:
-    """Put what is new into the outbox.
+def _collect(alerting: Alerting, context: dg.SensorEvaluationContext) -> tuple[str, int]:
+    """Queue what is new.
 
-    A source that cannot be read is told about and read from the same time on at the next look; it does not stop the
-    others.
+    A source that cannot be read gives an alert, does not stop the others, and is read from the same time at the next
+    tick.
 
     Returns:
-        The cursor for the next look, and how many alerts were new.
+        The cursor for the next tick, and how many alerts were new.
     """
     now = time.time()
-    seen = json.loads(cursor) if cursor else {"begin": now, "until": now}
-    since = max(seen["until"], now - LOOK_BACK_SECONDS)
-    url = alerting.dagster_url.rstrip("/")
+    seen = json.loads(context.cursor) if context.cursor else {"begin": now, "until": now}
+    since, begin = max(seen["until"], now - LOOK_BACK_SECONDS), seen["begin"]
+    instance, names, url = context.instance, alerting.names, alerting.dagster_url.rstrip("/")
     sources: dict[str, Callable[[], list[Alert]]] = {
-        one.__name__: partial(one, instance, since, seen["begin"], url)
-        for one in (alerts_of_runs, alerts_of_decisions, alerts_of_instigators)
+        "runs": lambda: _alerts_of_runs(instance, names, since, begin, url),
+        "judgements": lambda: _alerts_of_judgements(instance, names, since, begin, url),
+        "ticks": lambda: [
+            alert_of_tick(tick, url)
+            for tick in failed_ticks(instance, location_of(context), max(since - TICK_MARGIN_SECONDS, begin))
+        ],
+        "late data": lambda: alerting.late(instance),
     }
-    found, failed = [], set()
-    late: Callable[[], list[Alert]] = partial(alerting.late, instance)
-    for name, source in {**sources, "late": late}.items():
+    found, until = [], now
+    for name, source in sources.items():
         try:
             found += source()
-        except Exception as error:  # whatever it is, the others are told
-            failed.add(name)
-            what = "late data" if name == "late" else name.removeprefix("alerts_of_")
+        except Exception as error:  # whatever it is, the others are sent
             message = f"{type(error).__name__}: {error}"
-            log_error(f"The sensor alerts cannot look at {what}: {message}")
-            found.append(trouble(f"sensor alerts, looking at {what},", message, now, url))
+            context.log.exception(f"The sensor {names.of('alerts')} cannot read {name}: {message}")
+            found.append(trouble(f"sensor {names.of('alerts')}, reading {name},", message, now, url))
+            until = until if name == "late data" else since  # late data are read anew at every tick
     wanted = [one for one in found if one.kind in alerting.kinds]
-    new = alerting.outbox.add(wanted, alerting.channels.ids, now)
-    until = since if failed & sources.keys() else now
-    return json.dumps({"begin": seen["begin"], "until": until}), new
+    new = alerting.outbox.add(wanted, alerting.channels.targets, now)
+    return json.dumps({"begin": begin, "until": until}), new
+
+
+def _alerts_of_runs(instance: dg.DagsterInstance, names: Names, since: float, begin: float, url: str) -> list[Alert]:
+    """Of the pipeline's runs that are unfinished or changed after ``since``; events before ``begin`` give none."""
+    changed = dg.RunsFilter(updated_after=dt.datetime.fromtimestamp(since - MARGIN_SECONDS, dt.timezone.utc))
+    both = [*instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)), *instance.get_runs(changed)]
+    runs = {run.run_id: run for run in both if names.owns(run)}  # the later answer is the newer one
+    found: list[Alert] = []
+    for run in runs.values():
+        try:
+            found += alerts_of_run(run, instance.all_logs(run.run_id, of_type=_READ), url, begin)
+        except Exception as error:  # whatever is wrong with its record, the others are sent
+            who = f"sensor {names.of('alerts')}, reading run {run.run_id},"
+            found.append(trouble(who, f"{type(error).__name__}: {error}", time.time(), url))
+    return found
+
+
+def _alerts_of_judgements(
+    instance: dg.DagsterInstance, names: Names, since: float, begin: float, url: str
+) -> list[Alert]:
+    after = dg.AssetRecordsFilter(
+        names.asset_key("production_model"), after_timestamp=max(since - MARGIN_SECONDS, begin)
+    )
+    found = []
+    for event in _materializations(instance, after):
+        if is_judgement(event):
+            run = instance.get_run_by_id(event.run_id) if event.run_id else None
+            found.append(alert_of_judgement(event, run.tags if run else {}, url))
+    return found
+
+
+def _materializations(instance: dg.DagsterInstance, after: dg.AssetRecordsFilter) -> Iterator[dg.EventLogEntry]:
+    """All of them: a backfill records one a day, and the judgement is at the last."""
+    cursor, more = None, True
+    while more:
+        page = instance.fetch_materializations(after, limit=1_000, cursor=cursor)
+        yield from (record.event_log_entry for record in page.records)
+        cursor, more = page.cursor, page.has_more
 
 
 def _summary(new: int, done: Delivered) -> str:
     counts = f"{new} new, {done.sent} delivered, {len(done.failed)} not delivered."
-    return "\n".join([counts if new or done.sent or done.failed else "Nothing to tell.", *done.failed])
+    return "\n".join([counts if new or done.sent or done.failed else "Nothing new.", *done.failed])

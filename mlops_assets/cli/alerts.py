@@ -1,4 +1,4 @@
-"""``mlops-assets alerts test``: whether alerts arrive."""
+"""``mlops-assets alerts test``: send a test alert."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import time
 
 import typer
 
-from mlops_assets.alerts.errors import AlertError
-from mlops_assets.alerts.message import TEST, alert
+from mlops_assets.alerts.message import TEST, AlertError, alert
 from mlops_assets.cli.console import FAILED, MISUSE, console, fail, print_json
 from mlops_assets.settings import Settings, variable
 from mlops_assets.wiring.assembly import build_channels
 
 
 def test_alerts(*, as_json: bool) -> None:
-    """Send a test alert to every target, print how each went; exit with 1 if one failed."""
+    """Send a test alert to every target and print the results; exit with 1 if one failed."""
     settings = Settings()
     channels = build_channels(settings)
     if not channels.targets:
         example = "mailto://user:password@example.org or slack://token-a/token-b/token-c"
-        raise fail(f"There is nobody to tell. Set {variable('alert_urls')} to URLs of Apprise: {example}.", MISUSE)
+        raise fail(f"No alert targets. Set {variable('alert_urls')} to Apprise URLs, such as {example}.", MISUSE)
     channels.check()
-    facts = [f"These are told: {', '.join(settings.alert_on)}."]
+    facts = [f"Kinds of alerts that are sent: {', '.join(settings.alert_on)}."]
     message = alert(
         f"{TEST}/{time.time()}", TEST, "Alerts of mlops-assets arrive here", facts, [f"Dagster: {settings.dagster_url}"]
     )

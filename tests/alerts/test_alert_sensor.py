@@ -1,68 +1,24 @@
-"""What people are told about runs that really ran, once each; and what the sensor does when things break."""
+"""The alerts of runs that really ran, once each; and what the sensor does when something breaks."""
 
 from __future__ import annotations
 
 import json
 import time
 import warnings
-from dataclasses import replace
 
 import dagster as dg
-import pytest
-from alert_servers import assert_no_secret, mail_server, web_sink
-from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, TickData, TickStatus
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster_shared.error import SerializableErrorInfo
+from alert_servers import assert_no_secret, mail_server
 
-from mlops_assets.alerts.message import KINDS, LATE, alert
-from mlops_assets.alerts.sensor import build_alert_sensors
-from mlops_assets.assets.assets import build_assets
+from mlops_assets.alerts.channels import Channels
+from mlops_assets.alerts.message import LATE, alert
+from mlops_assets.alerts.sensor import LOOK_BACK_SECONDS, build_alert_sensors
+from mlops_assets.assets.names import PIPELINE_TAG
 from mlops_assets.assets.partitions import daily_partitions
-from mlops_assets.assets.resources import build_resources
 from mlops_assets.tracking.errors import TrackingError
-from mlops_assets.wiring.assembly import build_alerting, build_backend, build_tracking
-from mlops_assets.wiring.build import assemble
 
 RANGE = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "2026-01-03"}
-
-
-@pytest.fixture
-def instance(tmp_path):
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
-        yield instance
-
-
-@pytest.fixture
-def sink():
-    with web_sink() as server:
-        yield server
-
-
-class Watch:
-    """The sensor, evaluated again and again as the daemon does, with its cursor."""
-
-    def __init__(self, alerting, instance):
-        (self.sensor,) = build_alert_sensors(alerting)
-        self.instance, self.cursor = instance, None
-
-    def tick(self, *, killed=False):
-        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
-            result = self.sensor.evaluate_tick(context)
-        if not killed:
-            self.cursor = result.cursor
-        return result.skip_message
-
-
-@pytest.fixture
-def watch(make_settings, instance, sink):
-    def make(**changes):
-        settings = make_settings(alert_urls=sink.url, alert_on=",".join(KINDS))
-        watch = Watch(replace(build_alerting(settings), **changes), instance)
-        assert watch.tick() == "Nothing to tell."
-        return watch
-
-    return make
+OURS = {PIPELINE_TAG: ""}
+SCORES = {"gate_metric": "roc_auc", "challenger_score": 0.91234, "champion_score": 0.9}
 
 
 @dg.op
@@ -80,37 +36,37 @@ def breaks_often():
     raise ValueError("flaky")
 
 
-@dg.job(tags={"dagster/partition": "2026-01-05", "mlops_assets/mlflow_run_url": "http://mlflow/run"})
+@dg.job(tags={**OURS, "dagster/partition": "2026-01-05", "mlops_assets/mlflow_run_url": "http://mlflow/run"})
 def train():
     breaks()
     fine()
 
 
-@dg.job
+@dg.job(tags=OURS)
 def flaky():
     breaks_often()
 
 
-def test_a_failed_run_is_told_once_with_step_reason_and_links(watch, instance, sink):
-    # given a sensor that has looked before, and a run that failed before that
+def test_a_failed_run_gives_one_alert_with_step_reason_and_links(watch, instance, sink):
+    # given a sensor, and a run that failed before its first tick
     train.execute_in_process(instance=instance, raise_on_error=False)
     time.sleep(0.01)
     sensor = watch()
-    # when a run fails, the daemon is killed after the first look, and others look again
+    # when a run fails, the daemon is killed after the tick, and two more ticks follow
     failed = train.execute_in_process(instance=instance, raise_on_error=False)
     answer = sensor.tick(killed=True)
-    assert sensor.tick() == sensor.tick() == "Nothing to tell."
-    # then there is one message, and it says all
+    assert sensor.tick() == sensor.tick() == "Nothing new."
+    # then there is one message
     assert answer == "1 new, 1 delivered, 0 not delivered."
-    (told,) = sink.posts
-    assert told["title"] == "train 2026-01-05 failed"
-    assert told["message"] == (
+    (sent,) = sink.posts
+    assert sent["title"] == "train 2026-01-05 failed"
+    assert sent["message"] == (
         "Job: train\nPartition: 2026-01-05\nStep breaks: MLflow does not answer; start it\n\n"
         f"Run: http://127.0.0.1:3000/runs/{failed.run_id}\nMLflow: http://mlflow/run"
     )
 
 
-def test_each_retry_is_told_and_then_the_failure(watch, instance, sink):
+def test_each_retry_gives_an_alert_and_then_the_failure(watch, instance, sink):
     # given / when a step fails three times
     sensor = watch()
     flaky.execute_in_process(instance=instance, raise_on_error=False)
@@ -120,8 +76,8 @@ def test_each_retry_is_told_and_then_the_failure(watch, instance, sink):
     assert "Step breaks_often, attempt 2: ValueError: flaky" in sink.posts[1]["message"]
 
 
-def test_a_run_that_is_still_at_work_tells_its_retries_already(watch, instance, sink):
-    # given a run in whose middle the sensor looks
+def test_the_retries_of_a_run_in_progress(watch, instance, sink):
+    # given a run during which the sensor ticks
     sensor = watch()
 
     @dg.op(retry_policy=dg.RetryPolicy(max_retries=1))
@@ -130,14 +86,14 @@ def test_a_run_that_is_still_at_work_tells_its_retries_already(watch, instance, 
             raise ValueError("flaky")
         sensor.tick()
 
-    @dg.job
+    @dg.job(tags=OURS)
     def looking():
         looks()
 
     # when / then
     assert looking.execute_in_process(instance=instance).success
     assert [one["title"] for one in sink.posts] == ["looking: looks is retried"]
-    assert sensor.tick() == "Nothing to tell."
+    assert sensor.tick() == "Nothing new."
 
 
 def test_runs_without_a_failed_step_and_cancelled_ones(watch, instance, sink):
@@ -147,10 +103,10 @@ def test_runs_without_a_failed_step_and_cancelled_ones(watch, instance, sink):
     instance.add_run_tags(killed.run_id, {"dagster/will_retry": "true"})
     instance.report_run_failed(killed, "The process 7 that executed this run is gone: it was killed.")
     instance.report_run_canceled(cancelled)
-    # when / then only the first is told
+    # when / then only the first gives an alert
     sensor.tick()
-    (told,) = sink.posts
-    assert "it was killed.\nDagster will retry the run." in told["message"]
+    (sent,) = sink.posts
+    assert "it was killed.\nDagster will retry the run." in sent["message"]
 
 
 def test_failed_checks_of_many_days_are_one_message(watch, instance, sink):
@@ -171,74 +127,120 @@ def test_failed_checks_of_many_days_are_one_message(watch, instance, sink):
 
     # when it is materialized
     sensor = watch()
-    run = dg.materialize([rows], instance=instance, tags=RANGE)
+    run = dg.materialize([rows], instance=instance, tags={**OURS, **RANGE})
     sensor.tick()
-    # then the failed check is told, with what it found and where
-    (told,) = sink.posts
-    assert told["title"] == "Check enough_rows of rows failed 2026-01-01 … 2026-01-03"
-    assert told["message"] == (
+    # then the alert names the failed check, its result and the days
+    (sent,) = sink.posts
+    assert sent["title"] == "Check enough_rows of rows failed 2026-01-01 … 2026-01-03"
+    assert sent["message"] == (
         "Asset: rows\nCheck: enough_rows, severity WARN\n2026-01-01 … 2026-01-03: 12 rows, expected 100\n"
         f"Job: materialization\n\nRun: http://127.0.0.1:3000/runs/{run.run_id}"
     )
 
 
-@pytest.mark.slow
-def test_the_gates_decisions_and_those_of_people(watch, instance, sink, make_settings):
-    # given the real pipeline
-    settings = make_settings()
-    sensor, resources = watch(), build_resources(build_backend(settings), build_tracking(settings))
-    assets = build_assets(daily_partitions("2026-01-01"))
-    # when a first model is promoted, and the same one is judged again
-    run = dg.materialize([*assets[:6]], partition_key="2026-01-05", instance=instance, resources=resources)
-    dg.materialize([assets.production_model], instance=instance, resources=resources)
+def judge(instance, days=("2026-01-01",), pipeline=(), **metadata):
+    """A run that materializes the production model for some days and judges at the last, as the asset does."""
+
+    key = dg.AssetKey([*pipeline, "production_model"])
+
+    @dg.op
+    def production_model():
+        for ds in days:
+            facts = {"model_version": 1, "reason": "stage Production", **(metadata if ds == days[-1] else {})}
+            yield dg.AssetMaterialization(key, partition=ds, metadata=facts)
+        yield dg.Output(None)
+
+    @dg.job
+    def judging():
+        production_model()
+
+    return judging.execute_in_process(instance=instance)
+
+
+def test_a_judgement_of_two_challengers_is_one_alert_and_a_resolution_none(watch, instance, sink):
+    # given
+    sensor = watch()
+    verdicts = [
+        {"version": 2, "outcome": "rejected", "reason": "below the threshold"},
+        {"version": 3, "outcome": "promoted", "reason": "better"},
+    ]
+    facts = {"reason": "version 3 is better", "challenger_version": 3, "champion_version": 1, **SCORES}
+    # when a run over three days judges two versions at the last one, and another run only resolves
+    run = judge(
+        instance, ("2026-01-01", "2026-01-02", "2026-01-03"), judged=2, promoted=True, from_version=1, to_version=3,
+        verdicts=dg.MetadataValue.json(verdicts), **facts,
+    )  # fmt: skip
+    judge(instance)
+    sensor.tick(killed=True)
     sensor.tick()
-    # then the promotion is told, with links to both sides, and that nothing changed is not
-    (told,) = sink.posts
-    assert told["title"] == "Version 1 went to production"
-    assert f"Run: http://127.0.0.1:3000/runs/{run.run_id}\nMLflow: http://127.0.0.1:5000/#/exp" in told["message"]
-    assert "roc_auc of the challenger, version 1: 0." in told["message"]
-    # and when a worse one is rejected, and a person has the last word
-    facts = {"reason": "worse", "challenger_version": 2, "champion_version": 1, "champion_score": 0.9}
-    for metadata in ({"promoted": False, **facts}, {"promoted": True, "from_version": 1, "to_version": 2, "by": "ann"}):
-        instance.report_runless_asset_event(dg.AssetMaterialization("production_model", metadata=metadata))
+    # then there is one alert with both verdicts
+    (sent,) = sink.posts
+    assert sent["title"] == "Version 3 went to production"
+    assert sent["message"] == (
+        "Before: version 1\nversion 3 is better\n"
+        "roc_auc of the challenger, version 3: 0.9123\nroc_auc of the champion, version 1: 0.9000\n"
+        "Version 2: rejected. below the threshold\nVersion 3: promoted. better\n\n"
+        f"Run: http://127.0.0.1:3000/runs/{run.run_id}"
+    )
+
+
+def test_a_rejection_and_versions_that_could_not_be_judged(watch, instance, sink):
+    # given / when one version is rejected, and two runs cannot judge the same version
+    sensor = watch()
+    facts = {"judged": 1, "promoted": False, "challenger_version": 2, "champion_version": 1}
+    for outcome, version in [("rejected", 2), ("undecided", 3), ("undecided", 3)]:
+        verdicts = json.dumps([{"version": version, "outcome": outcome, "reason": "12 rows"}])
+        judge(instance, verdicts=verdicts, **facts, reason=outcome)
     sensor.tick()
-    assert sorted(one["title"] for one in sink.posts[1:]) == [
-        "Version 2 was rejected, version 1 stays",
-        "Version 2 went to production",
+    # then
+    assert sorted(one["title"] for one in sink.posts) == [
+        "Version 2 was rejected, version 1 stays in production",
+        "Version 3 could not be judged, version 1 stays in production",
     ]
 
 
-def failing_sensor(instance, errors):
-    """Record what the daemon records of a sensor that fails."""
-    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="mlops_assets.definitions"))
-    state = InstigatorState(
-        RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "repository"), "arrivals"),
-        InstigatorType.SENSOR,
-        InstigatorStatus.RUNNING,
-    )
-    if not instance.all_instigator_state():
-        instance.add_instigator_state(state)
-    facts = state.instigator_origin_id, "arrivals", InstigatorType.SENSOR, TickStatus.FAILURE
-    for message in errors:
-        error = SerializableErrorInfo(f"OSError: {message}\n", [], "OSError", None, None)
-        instance.create_tick(TickData(*facts, time.time(), error=error, selector_id=state.selector_id))
-
-
-def test_a_sensor_that_fails_every_time_is_told_once_a_day(watch, instance, sink):
-    # given a sensor that has failed twenty times for one reason, and once for another
+def test_a_promotion_and_a_rollback_by_hand(watch, instance, sink):
+    # given / when
     sensor = watch()
-    failing_sensor(instance, [f"port {number} is closed" for number in range(20)] + ["the disk is full"])
-    # when / then two messages
+    for facts in (
+        {"from_version": 1, "to_version": 2, "rollback": False},
+        {"from_version": 2, "to_version": 1, "rollback": True},
+    ):
+        metadata = {"promoted": True, "by": "ann", "reason": "a bug", **facts}
+        instance.report_runless_asset_event(dg.AssetMaterialization("production_model", metadata=metadata))
     sensor.tick()
-    failing_sensor(instance, ["port 7777 is closed"])
     sensor.tick()
-    assert {one["title"] for one in sink.posts} == {"sensor arrivals failed"}
-    assert sorted(one["message"].splitlines()[0] for one in sink.posts)[1] == "OSError: the disk is full"
+    # then
+    sent = {one["title"]: one["message"] for one in sink.posts}
+    assert sorted(sent) == ["Rolled back to version 1", "Version 2 went to production by hand"]
     assert len(sink.posts) == 2
+    assert sent["Rolled back to version 1"] == (
+        "Before: version 2\na bug\nBy: ann\n\nhttp://127.0.0.1:3000/assets/production_model"
+    )
 
 
-def test_what_cannot_be_looked_at_does_not_stop_the_rest(watch, instance, sink):
-    # given a source that breaks, and then has something to tell
+def test_a_pipeline_reports_its_own_runs_and_judgements_only(watch, instance, sink):
+    # given the sensor of a pipeline with a name
+    sensor = watch("churn")
+    assert sensor.sensor.name == "churn_alerts"
+    # when runs of both pipelines fail, and both judge
+    train.execute_in_process(instance=instance, raise_on_error=False)
+    dg.JobDefinition(graph_def=train.graph, name="churn_train").execute_in_process(
+        instance=instance, raise_on_error=False, tags={PIPELINE_TAG: "churn"}
+    )
+    facts = {"judged": 1, "promoted": False, "champion_version": 1}
+    judge(instance, **facts, challenger_version=2)
+    judge(instance, pipeline=["churn"], **facts, challenger_version=3)
+    sensor.tick()
+    # then
+    assert sorted(one["title"] for one in sink.posts) == [
+        "Version 3 was rejected, version 1 stays in production",
+        "churn_train failed",
+    ]
+
+
+def test_a_source_that_cannot_be_read_does_not_stop_the_rest(watch, instance, sink):
+    # given a source that fails once, and then has an alert
     answers = [
         RuntimeError("no such folder"),
         [alert("late/2026-01-05", LATE, "raw_data 2026-01-05 is late", ["body"])],
@@ -256,69 +258,57 @@ def test_what_cannot_be_looked_at_does_not_stop_the_rest(watch, instance, sink):
     train.execute_in_process(instance=instance, raise_on_error=False)
     sensor.tick()
     sensor.tick()
-    # then all three are told
+    # then all three are sent
     assert [one["title"] for one in sink.posts] == [
         "train 2026-01-05 failed",
-        "sensor alerts, looking at late data, failed",
+        "sensor alerts, reading late data, failed",
         "raw_data 2026-01-05 is late",
     ]
 
 
-def test_a_broken_target_fails_no_tick_and_shows_no_secret(make_settings, instance, sink, tmp_path, capfd):
-    # given three targets: one that refuses, one that no program understands, one that works; only failures are told
+def test_a_broken_target_fails_no_tick_and_shows_no_secret(watch, instance, sink, tmp_path, capfd):
+    # given three targets: one that refuses, one that Apprise does not understand, one that works; kind failure
     sink.status = 403
     with mail_server() as mail:
-        urls = f"{sink.url}/a,b, nonsense://herring:s3cret-Pa55@T0ken-in-the-path {mail.url()}"
-        settings = make_settings(alert_urls=urls, alert_on="failure", dagster_url="https://dagster.example/")
-        sensor = Watch(build_alerting(settings), instance)
-        sensor.tick()
+        channels = Channels([f"{sink.url}/a,b", "nonsense://herring:s3cret-Pa55@T0ken-in-the-path", mail.url()])
+        sensor = watch(channels=channels, kinds={"failure"}, dagster_url="https://dagster.example/")
         # when a flaky run fails
         flaky.execute_in_process(instance=instance, raise_on_error=False)
         answer = sensor.tick()
         again = sensor.tick()
     # then the good one has the failure, and the tick says what went wrong with the others
-    (told,) = mail.mails
-    assert told["subject"] == "flaky failed"
-    assert "https://dagster.example/runs/" in told.get_content()
+    (sent,) = mail.mails
+    assert sent["subject"] == "flaky failed"
+    assert "https://dagster.example/runs/" in sent.get_content()
     assert "1 new, 1 delivered, 2 not delivered." in answer
     assert "target 1 (json): Failed to send JSON" in answer
-    assert "target 2 (nonsense) is no URL" in answer
-    assert again == "Nothing to tell."
+    assert "target 2 (nonsense) is not a valid Apprise URL" in answer
+    assert again == "Nothing new."
     # and no secret is anywhere
     stored = [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
     assert any("flaky failed" in text for text in stored)
-    assert_no_secret(answer, repr(settings), *capfd.readouterr(), *stored, json.dumps(settings.step_environment()))
+    assert_no_secret(answer, *capfd.readouterr(), *stored)
 
 
-def test_without_targets_there_is_no_sensor_and_with_them_it_runs(make_settings):
-    # given / when / then
-    def sensors(**changes):
-        settings = make_settings(**changes)
-        days = daily_partitions(settings.start_date)
-        built = assemble(days, build_backend(settings), build_tracking(settings), alerting=build_alerting(settings))
-        return {one.name: one for one in built.sensors or ()}
-
-    assert "alerts" not in sensors()
-    sensor = sensors(alert_urls="json://host/x", sensor_seconds=7)["alerts"]
-    assert (sensor.minimum_interval_seconds, sensor.default_status) == (7, dg.DefaultSensorStatus.RUNNING)
-
-
-def test_looking_is_cheap_when_nothing_happens(watch, instance):
-    # given a thousand runs of long ago
+def test_runs_that_ended_before_the_last_tick_are_not_read_again(watch, instance, monkeypatch):
+    # given a failed run that changed last some time before the last tick
     sensor = watch()
-    instance.report_run_failed(instance.create_run_for_job(flaky))
-    columns = "snapshot_id, pipeline_name, mode, status, run_body, create_timestamp"
-    with instance.run_storage.connect() as connection:
-        connection.exec_driver_sql(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)"
-            f" INSERT INTO runs (run_id, {columns}) SELECT 'run' || i, {columns} FROM runs, n"
-        )
-        connection.exec_driver_sql("UPDATE runs SET update_timestamp = '2026-01-01 00:00:00.000000'")
-    assert instance.get_runs_count() == 1_001
-    # when / then the best of some looks is fast
-    durations = []
-    for _ in range(5):
-        start = time.perf_counter()
-        assert sensor.tick() == "Nothing to tell."
-        durations.append(time.perf_counter() - start)
-    assert min(durations) < 0.25, durations
+    run = instance.create_run_for_job(flaky)
+    instance.report_run_failed(run)
+    assert sensor.tick().startswith("1 new")
+    seen = json.loads(sensor.cursor)
+    sensor.cursor = json.dumps({**seen, "until": seen["until"] + LOOK_BACK_SECONDS / 2})
+    # when the sensor ticks
+    read, all_logs = [], instance.all_logs
+    monkeypatch.setattr(instance, "all_logs", lambda run_id, **rest: read.append(run_id) or all_logs(run_id, **rest))
+    answer = sensor.tick()
+    # then its events are not read
+    assert (answer, read) == ("Nothing new.", [])
+
+
+def test_without_targets_there_is_no_sensor_and_with_them_it_runs(watch):
+    # given / when / then
+    assert build_alert_sensors(None) == []
+    sensor = watch(seconds=7).sensor
+    assert (sensor.name, sensor.minimum_interval_seconds) == ("alerts", 7)
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING

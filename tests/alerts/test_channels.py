@@ -6,8 +6,7 @@ import pytest
 from alert_servers import PASSWORD, TOKEN, USER, assert_no_secret
 
 from mlops_assets.alerts.channels import Channels
-from mlops_assets.alerts.errors import AlertError
-from mlops_assets.alerts.message import FAILURE, alert, first_lines
+from mlops_assets.alerts.message import FAILURE, AlertError, alert, first_lines
 from mlops_assets.errors import SettingsError
 
 BODY = ["Job: train_model", "Step *model*: <b>1 & 2</b> _is_ [no](number) :smile: \\n", "  indented"]
@@ -17,8 +16,8 @@ ALERT = alert("one", FAILURE, "train 2026-01-05 failed: ä < b", BODY, ["Run: ht
 def test_a_mail_says_what_the_alert_says(mail):
     # given a mail server / when an alert is sent
     channels = Channels([mail.url()])
-    channels.send(channels.ids[0], ALERT)
-    # then it arrives as plain text, without mark-up lost or made
+    channels.targets[0].send(ALERT)
+    # then it arrives as plain text, with its markup untouched
     (received,) = mail.mails
     assert received["subject"] == ALERT.title
     assert received["to"] == "team@example.org"
@@ -28,7 +27,7 @@ def test_a_mail_says_what_the_alert_says(mail):
 def test_a_webhook_gets_the_same(sink):
     # given / when
     channels = Channels([sink.url])
-    channels.send(channels.ids[0], ALERT)
+    channels.targets[0].send(ALERT)
     # then
     (received,) = sink.posts
     assert (received["title"], received["message"], received["type"]) == (ALERT.title, ALERT.body, "failure")
@@ -39,33 +38,33 @@ def test_a_refusal_has_a_reason_without_secrets(sink, status, logged, capfd):
     # given a server that refuses, and logs that show everything
     sink.status = status
     channels = Channels([sink.url])
-    # when / then the reason is told
+    # when / then the error has a reason
     with pytest.raises(AlertError, match=f"target 1 .json.*{status}") as caught:
-        channels.send(channels.ids[0], ALERT)
-    # and nothing else
+        channels.targets[0].send(ALERT)
+    # and no secret is shown
     out, err = capfd.readouterr()
     assert_no_secret(str(caught.value), repr(caught.value.__context__), logged(), out, err, repr(channels))
 
 
-def test_a_wrong_password_is_named_as_the_reason_without_being_told(mail, logged, capfd):
+def test_a_wrong_password_is_named_as_the_reason_but_not_shown(mail, logged, capfd):
     # given a server that knows another password
     channels = Channels([mail.url(password="wr0ng-Pa55")])
     # when / then
     with pytest.raises(AlertError, match=r"(?i)auth") as caught:
-        channels.send(channels.ids[0], ALERT)
+        channels.targets[0].send(ALERT)
     assert "wr0ng" not in str(caught.value) + logged() + "".join(capfd.readouterr())
     assert_no_secret(str(caught.value), logged())
 
 
-def test_a_server_that_is_not_there_or_does_not_answer_costs_seconds(sink):
+def test_a_server_that_is_not_there_or_does_not_answer_is_a_failed_delivery(sink):
     # given one port that nobody listens on, and one server that does not answer
     sink.seconds = 6
     channels = Channels(["json://127.0.0.1:9/x", sink.url])
-    # when / then both fail soon
+    # when / then both fail
     with pytest.raises(AlertError, match="refused"):
-        channels.send(channels.ids[0], ALERT)
+        channels.targets[0].send(ALERT)
     with pytest.raises(AlertError, match="timed out"):
-        channels.send(channels.ids[1], ALERT)
+        channels.targets[1].send(ALERT)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,7 @@ def test_a_server_that_is_not_there_or_does_not_answer_costs_seconds(sink):
         f"json://{USER}:{PASSWORD}@/{TOKEN}",
     ],
 )
-def test_a_url_that_is_not_understood_is_named_by_its_place(url, logged, capfd):
+def test_a_url_that_is_not_understood_is_named_by_its_position(url, logged, capfd):
     # given a good URL and a bad one
     channels = Channels(["json://127.0.0.1/x", url])
     # when / then the bad one is refused
@@ -85,8 +84,10 @@ def test_a_url_that_is_not_understood_is_named_by_its_place(url, logged, capfd):
         channels.check()
     # and to send to it is a failure like others
     with pytest.raises(AlertError, match="target 2"):
-        channels.send(channels.ids[1], ALERT)
-    assert_no_secret(str(caught.value), logged(), *capfd.readouterr(), repr(channels), *channels.names, *channels.ids)
+        channels.targets[1].send(ALERT)
+    assert_no_secret(
+        str(caught.value), logged(), *capfd.readouterr(), repr(channels), *channels.names, channels.targets[1].id
+    )
 
 
 def test_long_texts_are_cut_but_the_link_arrives():

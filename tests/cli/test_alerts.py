@@ -1,4 +1,4 @@
-"""`mlops-assets alerts test`, and what the other commands show of the targets: never a secret."""
+"""`mlops-assets alerts test`, and how other commands show the targets: never with a secret."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_test_alert_goes_to_every_target(cli):
         assert done.out.splitlines() == ["target 1 (mailto): delivered", "target 2 (json): delivered"]
         assert [one["title"] for one in sink.posts] == ["Alerts of mlops-assets arrive here"]
         assert mail.mails[0]["subject"] == "Alerts of mlops-assets arrive here"
-        # and when one of them refuses, the exit code and the reason tell
+        # and when one of them refuses, exit code and reason say so
         sink.status = 404
         done = cli("alerts", "test", "--json")
         assert done.code == 1
@@ -45,14 +45,14 @@ def test_doctor_shows_targets_without_secrets_and_finds_wrong_ones(cli):
     assert shown == "target 1 (json)"
     assert {one["check"]: one["state"] for one in done.json["findings"]}["alerts"] == "ok"
     assert_no_secret(done.out, done.err)
-    # and when it is one that Apprise does not understand, that is a fault
+    # and when it is one that Apprise does not understand, it is reported
     done = cli("doctor", MLOPS_ALERT_URLS=f"jsn://{USER}:{PASSWORD}@127.0.0.1/{TOKEN}")
     assert done.code == 1
-    assert "target 1 (jsn) is no URL that Apprise understands" in " ".join(done.out.split())
+    assert "target 1 (jsn) is not a valid Apprise URL" in " ".join(done.out.split())
     assert_no_secret(done.out, done.err)
     # and so the test command refuses it
     done = cli("alerts", "test")
-    assert "target 1 (jsn) is no URL" in done.err
+    assert "target 1 (jsn) is not a valid Apprise URL" in done.err
     assert_no_secret(done.out, done.err)
 
 
