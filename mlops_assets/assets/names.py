@@ -13,7 +13,7 @@ import dagster as dg
 from mlops_assets.steps.catalog import ASSETS
 
 PIPELINE_TAG = "mlops_assets/pipeline"
-"""Run tag: the pipeline that a run belongs to; runs of the pipeline without a name have the empty value or none."""
+"""Run tag: the pipeline that a run belongs to; empty for the pipeline without a name."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class Names:
         """Whether a run makes assets of this pipeline."""
         if PIPELINE_TAG in run.tags:
             return run.tags[PIPELINE_TAG] == self.pipeline
-        if run.asset_selection is not None:
+        if run.asset_selection:
             return any(self.asset_of(key) is not None for key in run.asset_selection)
         # A job of Dagster's own for all assets of a location: the keys are not recorded in the run.
         return not self.pipeline and not run.job_name.startswith("__")
 
     @property
     def tags(self) -> dict[str, str]:
-        """Run tags of the pipeline's jobs."""
-        return {PIPELINE_TAG: self.pipeline} if self.pipeline else {}
+        """Run tags of the pipeline's jobs and commands."""
+        return {PIPELINE_TAG: self.pipeline}
 
     @property
     def _prefix(self) -> list[str]:
