@@ -20,8 +20,6 @@ with warnings.catch_warnings():
     import mlflow.store.model_registry.sqlalchemy_store
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
-from mlops_assets.backends.docker.engine import Engine
-from mlops_assets.backends.docker.images import check_image, default_images
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.settings import Settings
 from mlops_assets.wiring.assembly import build_tracking
@@ -61,6 +59,9 @@ def make_settings(tmp_path: Path, tracking_template: Path) -> Callable[..., Sett
 @pytest.fixture(scope="session")
 def docker_client():
     """A Docker engine with the images of the steps. Where there is none, tests are skipped; in CI never."""
+    from mlops_assets.backends.docker.engine import Engine
+    from mlops_assets.backends.docker.images import check_image, default_images
+
     engine = Engine()
     try:
         for image in set(default_images("classification").values()):
@@ -111,7 +112,7 @@ def ours(docker_client, tmp_path):
 @pytest.fixture
 def project(make_settings: Callable[..., Settings]) -> Callable[..., Project]:
     """A project with these settings, source ``files`` unless told otherwise."""
-    return lambda **changes: Project(make_settings(**{"source": "files", **changes}))
+    return lambda **changes: Project(make_settings(**{"source": "files", "start_date": DS, **changes}))
 
 
 @pytest.fixture(scope="session")
@@ -120,10 +121,13 @@ def _trained(tmp_path_factory: pytest.TempPathFactory, tracking_template: Path) 
     folder = tmp_path_factory.mktemp("trained")
     (folder / ".mlops" / "mlflow").mkdir(parents=True)
     shutil.copy(tracking_template, folder / ".mlops" / "mlflow" / "mlflow.db")
-    settings = Settings(_env_file=None, home=folder / ".mlops", data_dir=folder / "data", source="files")  # type: ignore[call-arg]
+    settings = Settings(
+        _env_file=None, home=folder / ".mlops", data_dir=folder / "data", source="files", start_date=DS, workers=0
+    )  # type: ignore[call-arg]
     made = Project(settings)
     made.deliver(DS, *mixed())
-    assert made.materialize().success
+    result = made.materialize()
+    assert result.success, result.failures
     return folder
 
 

@@ -10,9 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.assets.promotion import promote
-from mlops_assets.runtime.runner import PartitionResult, Runner
-from mlops_assets.settings import Settings
 import dagster as dg
 
 from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
@@ -30,8 +27,11 @@ class Project:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.pipeline = settings, Pipeline(settings=settings)
-        self.store, self.tracking, self.params = self.pipeline.store, self.pipeline.tracking, self.pipeline.backend.params
-        self.instance = dg.DagsterInstance.ephemeral()
+        self.store, self.tracking, self.params = (
+            self.pipeline.store,
+            self.pipeline.tracking,
+            self.pipeline.backend.params,
+        )
         self._runner = Runner(self.store)
 
     def deliver(self, ds: str, data: str | bytes | None = None, target: str | bytes | None = None) -> None:
@@ -79,14 +79,15 @@ class Project:
     def materialize(self, *assets: str, ds: str = DS, to: str | None = None, **tags: str) -> Outcome:
         """Materialize assets (all by default) of a day, or of a range of days, in one run of Dagster."""
         span = {"dagster/asset_partition_range_start": ds, "dagster/asset_partition_range_end": to} if to else {}
-        result = dg.materialize(
-            [getattr(self.pipeline.assets, asset) for asset in assets or ASSETS],
-            instance=self.instance,
-            resources=self.pipeline.resources,
-            partition_key=None if to else ds,
-            tags={**span, **tags},
-            raise_on_error=False,
-        )
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = dg.materialize(
+                [getattr(self.pipeline.assets, asset) for asset in assets or ASSETS],
+                instance=instance,
+                resources=self.pipeline.resources,
+                partition_key=None if to else ds,
+                tags={**span, **tags},
+                raise_on_error=False,
+            )
         return Outcome(result, self.pipeline.names)
 
     def table(self, asset: str, name: str, ds: str = DS) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.assets.retries import message_of
 from mlops_assets.errors import DataError, MlopsAssetsError
 from mlops_assets.runtime.request import Request
 from mlops_assets.steps.catalog import GATE, SCORE
@@ -109,10 +110,10 @@ def judge(
     decision: Mapping[str, Any] = {}
     try:
         verdicts, decision = _decide(context, backend, production, champion, challengers, rows, basis, ds)
-    except MlopsAssetsError as error:  # whatever it is, the champion stays and the day goes on
-        # Another basis than any: it is judged again at the next occasion.
-        verdicts = {one.number: _verdict(UNDECIDED, str(error), "") for one in challengers}
-        context.log.warning(f"The gate could not judge: {error}")
+    except Exception as error:  # whatever it is, the champion stays and the day goes on
+        # A basis like no other: they are judged again at the next occasion.
+        verdicts = {one.number: _verdict(UNDECIDED, message_of(error), "") for one in challengers}
+        context.log.exception("The gate could not judge")
     winner = next((number for number, verdict in verdicts.items() if verdict.outcome == PROMOTED), None)
     promotion = None
     if winner is not None:

@@ -105,4 +105,7 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # What is sent must be of the module that the parent knows, not of one called __main__.
+    from mlops_assets.runtime.worker import main as work
+
+    work()

@@ -32,7 +32,9 @@ def code_of(module: str) -> str:
         for line in range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
     }
     with path.open("rb") as file:
-        comments = {token.start: token.string for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT}
+        comments = {
+            token.start: token.string for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT
+        }
     lines = path.read_text(encoding="utf-8").splitlines()
     for (line, column), text in comments.items():
         if lines[line - 1][column:] == text:
