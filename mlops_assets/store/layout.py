@@ -26,6 +26,8 @@ VAL = "val.csv"
 MODEL = "model.skops"
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.csv"
+SCORES = "scores.csv"
+VERDICT = "verdict.json"
 
 _PARTITION = re.compile(r"\d{4}-\d{2}-\d{2}")
 
