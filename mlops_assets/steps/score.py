@@ -38,7 +38,7 @@ def score(inputs: Mapping[str, Any], params: Parameters, key: str) -> Outcome:
         DataError: A day lacks a column that the model needs.
     """
     tables, pipeline = inputs[VAL], inputs["model"]
-    source, kinds = f"The held-out rows to score with version {key.removeprefix('v')}", kinds_of(pipeline)
+    source, kinds = f"The held-out data to score with version {key.removeprefix('v')}", kinds_of(pipeline)
     masks = [fitting_rows(table, kinds, source) for table in tables]
     frames = [
         model_frame(table.filter(mask_array(mask)), kinds, source) for table, mask in zip(tables, masks, strict=True)
