@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from mlops_assets.errors import DataError
-from mlops_assets.steps.gate import average_precision, gate, roc_auc
+from mlops_assets.steps.advantage import average_precision, roc_auc
+from mlops_assets.steps.gate import gate
 from mlops_assets.steps.judging import MIN_ROWS_OF_CLASS
 from mlops_assets.steps.parameters import Parameters
 

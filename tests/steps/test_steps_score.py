@@ -11,9 +11,11 @@ import pytest
 
 from mlops_assets.errors import DataError
 from mlops_assets.steps.features import fitting_rows
+from mlops_assets.steps.gate import gate
 from mlops_assets.steps.parameters import Parameters
 from mlops_assets.steps.score import score
 from mlops_assets.steps.train import train
+from mlops_assets.store.tables import read_table, write_table
 
 PARAMS = Parameters(estimator="logistic_regression")
 ROWS = 60
@@ -99,3 +101,18 @@ def test_which_of_many_cells_fit_is_known_exactly():
     cells = [f"x{row}" if bad else f"{row}.25" for row, bad in enumerate(wrong)]
     chunks = pa.chunked_array([cells[:7_000], cells[7_000:], []], pa.string())
     assert (fitting_rows(pa.table({"x": chunks}), {"x": "double"}, "the test") == ~wrong).all()
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [False, True], ["no", "yes"]])
+def test_the_gate_reads_scores_from_their_file(tmp_path, labels):
+    # given a model of these labels, and scores of rows of which one does not fit
+    day = held_out(target=labels * (ROWS // 2), amount=[row % 2 + row % 7 / 10 for row in range(ROWS)])
+    fitted = train({"train.csv": [day]}, PARAMS, "2026-01-01").outputs["model.skops"]
+    amounts = ["abc", *(str(one) for one in day["amount"].to_pylist()[1:])]
+    found, _ = scored(fitted, day.set_column(1, "amount", [amounts]))
+    # when they are written and read again
+    info = write_table(found, tmp_path / "scores.csv")
+    again = read_table((tmp_path / "scores.csv").read_bytes(), info)
+    # then the gate judges by them
+    outcome = gate({"scores.csv": {"v7": again}, "champion": None}, PARAMS, "gate")
+    assert (outcome.metadata["winner"], outcome.metadata["rows"]) == ("v7", ROWS - 1)
