@@ -86,7 +86,7 @@ TRAIN = Step(
     outputs=(_MODEL, File("model", layout.MODEL_DESCRIPTION, Kind.JSON)),
     settings=("id_column", "target_column", "estimator", "imputation", "seed", "train_window_days", "model_name"),
     libraries=_MODELS,
-    code=("steps.train", *_FEATURES),
+    code=("steps.train", "steps.model_description", *_FEATURES),
     records=Record.MODEL,
 )
 EVALUATE = Step(
@@ -97,7 +97,7 @@ EVALUATE = Step(
     outputs=(File("metrics", layout.METRICS, Kind.JSON),),
     settings=("target_column", "positive_label"),
     libraries=(*_MODELS, "sklearn.metrics"),
-    code=("steps.evaluate", *_FEATURES),
+    code=("steps.evaluate", "steps.judging", *_FEATURES),
     records=Record.METRICS,
 )
 SCORE = Step(
@@ -118,7 +118,7 @@ GATE = Step(
     outputs=(File("verdict", layout.VERDICT, Kind.JSON),),
     settings=("gate_metric", "gate_min_score", "gate_confidence", "gate_samples", "positive_label", "seed"),
     libraries=_TABLES,
-    code=("steps.gate", "steps.evaluate", *_READING),
+    code=("steps.gate", "steps.advantage", "steps.judging", *_READING),
 )
 PREDICT = Step(
     name="predict",

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_assets.errors import DataError
 from mlops_assets.steps.declaration import Outcome
 from mlops_assets.steps.features import class_probabilities, kinds_of, model_frame
+from mlops_assets.steps.judging import positive_index, row_losses, scarce_classes
 from mlops_assets.store.layout import METRICS, MODEL, VAL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_assets.steps.parameters import Parameters
-
-MIN_ROWS_OF_CLASS = 10
-"""Fewer held-out rows of a class than this say nothing about a model."""
 
 
 def evaluate(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
@@ -99,45 +96,6 @@ def scores(
         "accuracy": float(np.mean(predicted == truth)),
         "brier": float(np.mean(squares.sum(axis=1))),
     }
-
-
-def scarce_classes(truth: NDArray[Any], classes: NDArray[Any]) -> list[str]:
-    """In words, the classes with too few rows to judge a model."""
-    counts = {str(label): int((truth == label).sum()) for label in classes}
-    return [
-        f"only {count} held-out row{'' if count == 1 else 's'} of class {label} (of {len(truth):,} rows; at least"
-        f" {MIN_ROWS_OF_CLASS} are needed to judge a model)"
-        for label, count in counts.items()
-        if count < MIN_ROWS_OF_CLASS
-    ]
-
-
-def row_losses(hits: NDArray[np.bool_], proba: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The log loss of each row, ``-ln p(true class)``; a class that the model does not know has the smallest p.
-
-    Args:
-        hits: Shape (n, k), whether the row is of the class.
-        proba: Shape (n, k).
-    """
-    smallest = np.finfo(np.float64).eps
-    return -np.log(np.clip((hits * proba).sum(axis=1), smallest, 1.0))
-
-
-def positive_index(classes: NDArray[Any], positive_label: str | None) -> int:
-    """The place of the positive class of a binary problem.
-
-    Raises:
-        DataError: No class is called so.
-    """
-    if positive_label is None:
-        return len(classes) - 1
-    names = [str(one) for one in classes]
-    if positive_label not in names:
-        raise DataError(
-            f"The positive label {positive_label!r} is none of the classes {', '.join(names)}. Set"
-            " MLOPS_POSITIVE_LABEL to one of them."
-        )
-    return names.index(positive_label)
 
 
 def _mean(values: Iterable[float]) -> float:

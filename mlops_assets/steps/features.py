@@ -55,13 +55,31 @@ def model_frame(table: pa.Table, kinds: Mapping[str, str], source: str, *, rows_
     Raises:
         DataError: A column is missing, or holds what is not of its kind.
     """
-    if missing := [name for name in kinds if name not in table.column_names]:
-        raise DataError(
-            f"{source} lacks {_listed(missing)}, which the model was trained on. Deliver the file with all its columns,"
-            " or train a model without them (MLOPS_DROP_COLUMNS)."
-        )
+    _refuse_missing(table, kinds, source)
     columns = {name: _representation(table[name], kind, name, source, rows_before) for name, kind in kinds.items()}
     return pd.DataFrame(columns, copy=False)
+
+
+def fitting_rows(table: pa.Table, kinds: Mapping[str, str], source: str) -> NDArray[np.bool_]:
+    """The rows that :func:`model_frame` accepts: those whose cells are all of the kinds that the model knows.
+
+    Args:
+        table: n rows; further columns are ignored.
+        kinds: Feature -> kind.
+        source: What to call the data in messages.
+
+    Returns:
+        Shape (n,).
+
+    Raises:
+        DataError: A column is missing.
+    """
+    _refuse_missing(table, kinds, source)
+    fits = np.ones(table.num_rows, dtype=np.bool_)
+    for name, kind in kinds.items():
+        if kind != STRING:
+            fits &= _castable_cells(table[name], _arrow_type(kind))
+    return fits
 
 
 def date_parts(frame: pd.DataFrame) -> Any:
@@ -200,10 +218,14 @@ def _kind(kind: pa.DataType) -> str:
     return STRING if pa.types.is_string(kind) else DOUBLE
 
 
+def _arrow_type(kind: str) -> pa.DataType:
+    return pa.float64() if kind == DOUBLE else pa.timestamp("us")
+
+
 def _representation(column: pa.ChunkedArray, kind: str, name: str, source: str, rows_before: int) -> Any:
     if kind == STRING:
         return pc.fill_null(column.cast(pa.string()), "").to_pandas()
-    wanted = pa.float64() if kind == DOUBLE else pa.timestamp("us")
+    wanted = _arrow_type(kind)
     try:
         # A column without any value is typed as numbers in the file, whatever it is on other days.
         has_values = column.null_count < len(column)
@@ -217,7 +239,7 @@ def _representation(column: pa.ChunkedArray, kind: str, name: str, source: str, 
     return numbers if largest <= LARGEST else np.where(np.abs(numbers) > LARGEST, np.nan, numbers)
 
 
-def _cast(column: pa.ChunkedArray | pa.Scalar, wanted: pa.DataType) -> Any:
+def _cast(column: pa.ChunkedArray | pa.Array | pa.Scalar, wanted: pa.DataType) -> Any:
     """A column or a value as another type; rounding is allowed (large integers, nanoseconds), nonsense is not.
 
     Raises:
@@ -242,12 +264,39 @@ def _not_of_kind(column: pa.ChunkedArray, wanted: pa.DataType, name: str, source
     )
 
 
-def _castable(value: pa.Scalar, wanted: pa.DataType) -> bool:
+def _castable_cells(column: pa.ChunkedArray, wanted: pa.DataType) -> NDArray[np.bool_]:
+    """Which cells are missing or can be cast. Arrow casts all or none: the distinct words are halved until it does."""
+    if _castable(column, wanted):
+        return np.ones(len(column), dtype=np.bool_)
+    if not pa.types.is_string(column.type):
+        return np.asarray(column.is_null().to_numpy(), dtype=np.bool_)
+    encoded = column.combine_chunks().dictionary_encode()
+    good = np.append(_castable_words(encoded.dictionary, wanted), True)  # the last one stands for missing cells
+    return good[pc.fill_null(encoded.indices, len(good) - 1).to_numpy()]
+
+
+def _castable_words(words: pa.Array, wanted: pa.DataType) -> NDArray[np.bool_]:
+    castable = _castable(words, wanted)
+    if castable or len(words) == 1:
+        return np.full(len(words), castable)
+    half = len(words) // 2
+    return np.concatenate([_castable_words(words[:half], wanted), _castable_words(words[half:], wanted)])
+
+
+def _castable(value: pa.ChunkedArray | pa.Array | pa.Scalar, wanted: pa.DataType) -> bool:
     try:
         _cast(value, wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False
     return True
+
+
+def _refuse_missing(table: pa.Table, kinds: Mapping[str, str], source: str) -> None:
+    if missing := [name for name in kinds if name not in table.column_names]:
+        raise DataError(
+            f"{source} lacks {_listed(missing)}, which the model was trained on. Deliver the file with all its columns,"
+            " or train a model without them (MLOPS_DROP_COLUMNS)."
+        )
 
 
 def _listed(names: list[str]) -> str:

@@ -34,7 +34,7 @@ class Parameters:
         gate_metric: What the gate compares: ``roc_auc``, ``average_precision`` or ``log_loss``.
         gate_min_score: What a challenger must reach in any case (for ``log_loss``: must stay below).
         gate_confidence: How sure the bootstrap must be that the challenger is better, 0.5 to 1.
-        gate_samples: Bootstrap samples.
+        gate_samples: Bootstrap draws; with n challengers, about ``(1 - gate_confidence) / n`` must be told from zero.
     """
 
     source: str = "classification"
@@ -55,7 +55,7 @@ class Parameters:
     gate_metric: str = "roc_auc"
     gate_min_score: float = 0.55
     gate_confidence: float = 0.95
-    gate_samples: int = 1_000
+    gate_samples: int = 10_000
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Parameters:
