@@ -90,9 +90,7 @@ class DueDays:
             raise ValueError(f"{job} has no days")
         return list(found)
 
-    def _to_download(
-        self, days: Days, raw: Listing, observations: Observations, now: float
-    ) -> Iterator[Candidate]:
+    def _to_download(self, days: Days, raw: Listing, observations: Observations, now: float) -> Iterator[Candidate]:
         due = set(days.due)
         for ds in [one for one in observations if one not in due or one not in raw]:
             del observations[ds]

@@ -33,7 +33,7 @@ class Launcher:
 
     config: AutomationConfig
     due_days: DueDays
-    names: Names = Names()
+    names: Names
     has_model: Callable[[], bool] = lambda: True
 
     @cached_property

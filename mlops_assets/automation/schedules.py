@@ -71,5 +71,7 @@ def _schedule(launcher: Launcher, job: str) -> dg.ScheduleDefinition:
             f"{decision.reason}\nThe sensor {sensor} starts it when it can."
         )
 
-    description = f"Starts job {job} for the day that has become due, if it is ready. The sensor {sensor} does the rest."
+    description = (
+        f"Starts job {job} for the day that has become due, if it is ready. The sensor {sensor} does the rest."
+    )
     return cron_schedule(config, launcher.names, job, evaluate, description)

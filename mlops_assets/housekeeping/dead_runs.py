@@ -47,7 +47,7 @@ def why_dead(tag: str, parent_tag: str, silent_seconds: float) -> str | None:
     Args:
         tag: The run's :data:`PROCESS_TAG`, or nothing.
         parent_tag: That of the run that it retries, or nothing: a retry copies tags, so the same one means nothing.
-        silent_seconds: For how long the run has been STARTED, if it is one of those that register their process; else 0.
+        silent_seconds: For how long the run has been STARTED, if runs of its kind register their process; else 0.
     """
     if tag and tag != parent_tag:
         pid = tag.split("/")[-2]
