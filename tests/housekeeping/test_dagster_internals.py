@@ -19,6 +19,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._utils.error import SerializableErrorInfo
 
 from mlops_assets.housekeeping import dagster_internals as internals
 
@@ -77,9 +78,10 @@ def test_whether_a_schedule_is_on(instance, switch):
 def test_failed_ticks(instance, switch):
     # given a tick that failed and one that was skipped
     state = switch(InstigatorStatus.RUNNING)
-    for status in (TickStatus.FAILURE, TickStatus.SKIPPED):
-        origin = state.instigator_origin_id
-        data = TickData(origin, NAME, InstigatorType.SCHEDULE, status, time.time(), selector_id=state.selector_id)
+    error = SerializableErrorInfo("it failed", [], "Exception")
+    for status, facts in ((TickStatus.FAILURE, {"error": error}), (TickStatus.SKIPPED, {"skip_reason": "nothing"})):
+        origin, schedule = state.instigator_origin_id, InstigatorType.SCHEDULE
+        data = TickData(origin, NAME, schedule, status, time.time(), selector_id=state.selector_id, **facts)
         instance.create_tick(data)
     # when / then
     assert [one.instigator_name for one in internals.failed_ticks(instance, time.time() - 60)] == [NAME]
