@@ -59,7 +59,7 @@ class PipelineRuns:
         return sum(run.job_name == self.names.of(job) and TRIGGER_TAG in run.tags for run in self.runs)
 
     def _assets(self, run: dg.DagsterRun) -> Collection[str]:
-        if run.asset_selection is not None:
+        if run.asset_selection:  # empty or None: all assets of the job
             return [asset for key in run.asset_selection if (asset := self.names.asset_of(key))]
         if run.tags.get(PIPELINE_TAG, "") != self.names.pipeline:
             return ()

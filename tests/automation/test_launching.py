@@ -91,7 +91,7 @@ def execute(definitions, instance):
 
 
 def run_of(instance, number, job, status=dg.DagsterRunStatus.STARTED, assets=None, **tags):
-    selection = frozenset(dg.AssetKey(asset) for asset in assets) if assets else None
+    selection = frozenset(dg.AssetKey(asset) for asset in assets) if assets is not None else None
     run_id = f"{number:08}-0000-4000-8000-000000000000"
     instance.add_run(dg.DagsterRun(job, run_id, tags=tags, status=status, asset_selection=selection))
 
@@ -270,10 +270,11 @@ def test_the_gate_is_started_once_for_a_set_of_versions(settings, instance):
     assert tick().tags == {TRIGGER_TAG: f"{JUDGE}/versions/7,8,9"}
 
 
-def test_what_is_made_by_hand_is_not_started_beside_it(look, instance):
-    # given a backfill of all assets over two days that is under way
+@pytest.mark.parametrize("selection", [None, (), ("raw_data", "processed")])
+def test_what_is_made_by_hand_is_not_started_beside_it(look, instance, selection):
+    # given a run over two days that is under way; Dagster records all assets as no selection, or as an empty one
     tags = {"dagster/asset_partition_range_start": DAYS[0], "dagster/asset_partition_range_end": DAYS[1]}
-    run_of(instance, 1, "__ASSET_JOB", **tags)
+    run_of(instance, 1, "__ASSET_JOB", assets=selection, **tags)
     # when / then
     assert list(look("download_when_ready")) == [DAYS[2]]
 

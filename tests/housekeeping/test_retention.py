@@ -22,7 +22,7 @@ DAYS = dg.DailyPartitionsDefinition("2026-01-01")
 def daily(context):
     sys.stdout.write("made")
     if context.run.tags.get("fail"):
-        raise dg.Failure("told to")
+        raise dg.Failure("as requested")
 
 
 @dg.asset(partitions_def=DAYS)
