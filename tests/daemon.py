@@ -18,7 +18,6 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 LOCATION = "mlops_assets.definitions"
-MODULE = ("-m", LOCATION)
 _PLACES = ("storage", "local_artifact_storage", "compute_logs")
 
 _LAUNCH = """
@@ -61,16 +60,21 @@ class Daemon:
     """
 
     def __init__(
-        self, folder: Path, changes: Mapping[str, Mapping[str, Any]] | None = None, **environment: object
+        self,
+        folder: Path,
+        changes: Mapping[str, Mapping[str, Any]] | None = None,
+        location: str = LOCATION,
+        **environment: object,
     ) -> None:
         """Nothing is started yet.
 
         Args:
             folder: Where the data root (``data``) and the hidden folder (``.mlops``) go.
             changes: To the project's ``dagster.yaml``.
+            location: The module with the definitions.
             environment: Settings as they are called in the environment.
         """
-        self.folder, self.home = folder, folder / ".mlops" / "dagster"
+        self.folder, self.home, self.location = folder, folder / ".mlops" / "dagster", location
         self.log = folder / "daemon.log"
         self._environment = {
             **os.environ,
@@ -97,7 +101,7 @@ class Daemon:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "dagster._daemon", "run", *MODULE],
+                [sys.executable, "-m", "dagster._daemon", "run", "-m", self.location],
                 cwd=self.folder,
                 env=self._environment,
                 stdout=log,
@@ -144,9 +148,13 @@ class Daemon:
         Returns:
             Their ids.
         """
-        variables = {"runs": [run_of(**run) for run in runs]}
+        answer = self.graphql(_LAUNCH, {"runs": [run_of(location=self.location, **run) for run in runs]})
+        return [result["run"]["runId"] for result in answer["launchMultipleRuns"]["launchMultipleRunsResult"]]
+
+    def graphql(self, query: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Ask GraphQL, as the UI does; gives ``data`` of the answer."""
         answer = self.folder / "answer.json"
-        arguments = [*MODULE, "-t", _LAUNCH, "-v", json.dumps(variables), "--output", str(answer)]
+        arguments = ["-m", self.location, "-t", query, "-v", json.dumps(variables), "--output", str(answer)]
         done = subprocess.run(
             [sys.executable, "-c", "from dagster_graphql.cli import main; main()", *arguments],
             cwd=self.folder,
@@ -156,10 +164,7 @@ class Daemon:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        results = json.loads(answer.read_text(encoding="utf-8"))["data"]["launchMultipleRuns"][
-            "launchMultipleRunsResult"
-        ]
-        return [result["run"]["runId"] for result in results]
+        return json.loads(answer.read_text(encoding="utf-8"))["data"]
 
 
 def run_of(
@@ -167,9 +172,10 @@ def run_of(
     assets: Sequence[str] = (),
     partition: str | None = None,
     tags: Mapping[str, str] | None = None,
+    location: str = LOCATION,
 ) -> dict[str, Any]:
     """GraphQL's ``ExecutionParams`` for a run of a job, or of some assets."""
-    selector = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__", "jobName": job}
+    selector = {"repositoryLocationName": location, "repositoryName": "__repository__", "jobName": job}
     chosen = {"assetSelection": [{"path": [name]} for name in assets]} if assets else {}
     all_tags = {**({"dagster/partition": partition} if partition else {}), **(tags or {})}
     return {

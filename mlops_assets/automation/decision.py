@@ -1,4 +1,4 @@
-"""Which candidates start now. A pure decision: the same facts give the same answer, however often it is asked."""
+"""Which candidates start now. A pure decision: the same facts always give the same answer."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from mlops_assets.automation.due_days import Candidate
 
 _NAMED = 5
-_FIRST_PAUSE, _MOST_RUNS = dt.timedelta(minutes=15), 6  # an engine may be away for eight hours of a night
+_FIRST_PAUSE, _MAX_RUNS = dt.timedelta(minutes=15), 6  # an engine may be away for eight hours of a night
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What was started for some input.
+    """The runs that were started for some input.
 
     Attributes:
-        outcome: What became of the newest run, in words.
+        outcome: The state of the newest run, as a sentence.
         count: How many runs there were.
-        may_repeat: Whether it failed by something that can heal, and long enough ago.
+        may_repeat: Whether it failed with a retryable error, and long enough ago.
     """
 
     outcome: str
@@ -33,8 +33,8 @@ class Decision:
 
     Attributes:
         start: What starts now, oldest day first.
-        waiting: What cannot start, or not yet, and why; day -> words.
-        earlier: Day -> how many runs there were for the input of what starts.
+        waiting: Day -> why it does not start.
+        earlier: Day -> number of runs so far for the input of what starts.
     """
 
     start: tuple[Candidate, ...] = ()
@@ -50,15 +50,19 @@ class Decision:
         more = [f"… and {len(self.waiting) - _NAMED} more days"] if len(self.waiting) > _NAMED else []
         return "\n".join(lines + more)
 
+    def all_waiting(self, reason: str) -> Decision:
+        """The same, but what would have started waits."""
+        return Decision(waiting={**self.waiting, **{one.ds: reason for one in self.start}})
+
 
 def pause_after(count: int) -> dt.timedelta | None:
-    """How long to wait after so many runs that failed by something that can heal; None: no more is tried."""
-    return _FIRST_PAUSE * 2 ** (count - 1) if count < _MOST_RUNS else None
+    """The pause after so many runs that failed with a retryable error; None: no further run."""
+    return _FIRST_PAUSE * 2 ** (count - 1) if count < _MAX_RUNS else None
 
 
-def trigger_of(job: str, candidate: Candidate) -> str:
-    """What names the work of a run: the same job over the same input of the same day."""
-    return f"{job}/{candidate.ds}/{candidate.key}"
+def trigger_of(job: str, ds: str, key: str) -> str:
+    """Identifies the work of a run: a job (with the pipeline's name) over one input of one day."""
+    return f"{job}/{ds}/{key}"
 
 
 def decide(
@@ -70,39 +74,42 @@ def decide(
     free: int,
     due_at: Callable[[str], dt.datetime],
 ) -> Decision:
-    """Choose.
+    """Choose the candidates that start.
 
     Args:
-        job: The job's name.
+        job: The job's name in Dagster.
         candidates: Oldest first.
-        attempts: Trigger -> what became of what was started for it: nothing starts twice, unless it can heal.
-        in_progress: Days that some run is making right now, by hand or not.
+        attempts: Trigger -> the runs that were started for it: no input is started twice, unless a retry may help.
+        in_progress: Days that some run is making right now, started by hand or not.
         free: How many runs may be started.
         due_at: Since when a day is due.
     """
     start: list[Candidate] = []
     waiting: dict[str, str] = {}
+    earlier: dict[str, int] = {}
     for one in candidates:
+        attempt = attempts.get(trigger_of(job, one.ds, one.key))
         if one.waits_for is not None:
             waiting[one.ds] = f"{one.waits_for} (due since {due_at(one.ds):%Y-%m-%d %H:%M %Z})"
         elif one.ds in in_progress:
-            waiting[one.ds] = "a run is making it"
-        elif (attempt := attempts.get(trigger_of(job, one))) is not None and not attempt.may_repeat:
+            waiting[one.ds] = "a run for this day is in progress"
+        elif attempt is not None and not attempt.may_repeat:
             waiting[one.ds] = attempt.outcome
         elif len(start) >= free:
-            waiting[one.ds] = "it waits for earlier runs (MLOPS_CATCHUP_RUNS)"
+            waiting[one.ds] = "waiting for earlier runs to end (MLOPS_CATCHUP_RUNS)"
         else:
             start.append(one)
-    known = {one.ds: attempts[trigger_of(job, one)].count for one in start if trigger_of(job, one) in attempts}
-    return Decision(tuple(start), waiting, known)
+            if attempt is not None:
+                earlier[one.ds] = attempt.count
+    return Decision(tuple(start), waiting, earlier)
 
 
 def overdue(
     candidates: Iterable[Candidate], now: dt.datetime, deadline: dt.timedelta, due_at: Callable[[str], dt.datetime]
 ) -> list[Candidate]:
-    """The days that wait for somebody outside for longer than the deadline allows."""
+    """The days that wait for a delivery for longer than the deadline allows."""
     return [
         one
         for one in candidates
-        if one.waits_for is not None and not one.is_upstream and now - due_at(one.ds) > deadline
+        if one.waits_for is not None and not one.waits_for_other_job and now - due_at(one.ds) > deadline
     ]

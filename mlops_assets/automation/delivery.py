@@ -1,4 +1,4 @@
-"""Whether what somebody delivers for a day is new, complete and readable."""
+"""Whether the files delivered for a day are new, complete and readable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_assets.automation.config import MARKER, Cadence
+from mlops_assets.automation.config import MARKER, AutomationConfig
 from mlops_assets.errors import DataError
 from mlops_assets.store.layout import DATA, TARGET, manifest_name
 
@@ -19,20 +19,20 @@ _HEADER_BYTES = 1 << 16
 _REGISTERING_NS = 2_000_000_000
 _KEY_LENGTH = 12
 
-Looks = dict[str, tuple[str, float]]
-"""Day -> what was seen of its delivery, and when that was seen first (seconds since 1970).
+Observations = dict[str, tuple[str, float]]
+"""Day -> what was seen of its delivery, and since when it has been unchanged (seconds since 1970).
 
-Who looks only once has none, and goes by the age of the files; that needs clocks that agree.
+The first look goes by the age of the files, later ones by what was seen before: the clock of a file server may differ.
 """
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What lies in a day's raw folder.
+    """The content of a day's raw folder.
 
     Attributes:
-        key: What identifies the delivery, if it is not registered yet; None where all is registered.
-        problem: Why it cannot be registered now, in words; None where it can.
+        key: Identifies the delivery if it is not registered yet; None where all is registered.
+        problem: Why it cannot be registered now; None where it can.
     """
 
     key: str | None
@@ -41,47 +41,41 @@ class Delivery:
 
 def examine(
     survey: Survey,
-    cadence: Cadence,
+    config: AutomationConfig,
     ds: str,
     files: Mapping[str, Stamp],
-    looks: Looks | None,
+    observations: Observations,
     now: float,
     delimiter: str,
 ) -> Delivery:
-    """Compare what lies there with what was registered and with the last look.
+    """Compare a day's files with what was registered and with the last look.
 
     Args:
         survey: To read the manifest and, where only times differ, the content.
-        cadence: ``marker_only``, ``settle_seconds``.
+        config: ``require_marker``, ``settle_seconds``.
         ds: The day.
         files: The listing of its folder.
-        looks: What was seen at earlier looks; this look is noted there. None: there are none.
+        observations: Of earlier looks; updated.
         now: Seconds since 1970.
         delimiter: Between the cells.
     """
     registered = survey.manifest("raw_data", ds, dict(files))
     delivered = {name: files[name] for name in (DATA, TARGET) if name in files}
     if DATA not in delivered:
-        _forget(looks, ds)
-        gone = f"raw/{ds}/{DATA} is {'missing' if registered is None else 'gone since it was registered'}"
+        observations.pop(ds, None)
+        gone = f"raw/{ds}/{DATA} is missing" + ("" if registered is None else "; it was registered before")
         return Delivery("", gone)
     if registered is not None and not _has_changed(survey, ds, delivered, registered, files):
-        _forget(looks, ds)
+        observations.pop(ds, None)
         return Delivery(None)
     key = short_key(sorted(delivered.items()))
-    return Delivery(
-        key, _incomplete(cadence, ds, files, key, looks, now) or _unreadable(survey, ds, delivered, delimiter)
-    )
+    problem = _incomplete(config, ds, files, key, observations, now)
+    return Delivery(key, problem or _unreadable(survey, ds, delivered, delimiter))
 
 
 def short_key(content: object) -> str:
     """A short text that stands for some content."""
     return hashlib.sha256(repr(content).encode()).hexdigest()[:_KEY_LENGTH]
-
-
-def _forget(looks: Looks | None, ds: str) -> None:
-    if looks is not None:
-        looks.pop(ds, None)
 
 
 def _has_changed(
@@ -92,7 +86,7 @@ def _has_changed(
     for name, stamp in delivered.items():
         if name not in known or known[name].size != stamp.size:
             return True
-        # What was touched after it was registered, or just before, may be another file of the same size.
+        # A file that was touched after it was registered, or just before, may be another one of the same size.
         is_later = stamp.changed > published - _REGISTERING_NS
         if is_later and survey.digest(ds, name, stamp) != known[name].sha256:
             return True
@@ -100,26 +94,26 @@ def _has_changed(
 
 
 def _incomplete(
-    cadence: Cadence, ds: str, files: Mapping[str, Stamp], key: str, looks: Looks | None, now: float
+    config: AutomationConfig, ds: str, files: Mapping[str, Stamp], key: str, observations: Observations, now: float
 ) -> str | None:
     marker = files.get(MARKER)
     newest = max(files[name].changed for name in (DATA, TARGET) if name in files)
     if marker is not None and marker.changed >= newest:
         return None
-    if cadence.marker_only:
-        what = "is missing" if marker is None else "is older than the data"
-        return f"raw/{ds}/{MARKER} {what} (MLOPS_READY_WHEN=marker)"
-    seen, first = (key, newest / 1e9) if looks is None else looks.setdefault(ds, (key, now))
-    if looks is not None and seen != key:
-        looks[ds] = (key, now)
+    if config.require_marker:
+        state = "is missing" if marker is None else "is older than the data"
+        return f"raw/{ds}/{MARKER} {state} (MLOPS_READY_WHEN=marker)"
+    seen, since = observations.setdefault(ds, (key, min(newest / 1e9, now)))
+    if seen != key:
+        observations[ds] = (key, now)
         return f"raw/{ds} is still being written"
-    if now - first < cadence.settle_seconds:
-        return f"raw/{ds} must stay unchanged for {cadence.settle_seconds:g} s (MLOPS_SETTLE_SECONDS)"
+    if now - since < config.settle_seconds:
+        return f"raw/{ds} must stay unchanged for {config.settle_seconds:g} s (MLOPS_SETTLE_SECONDS)"
     return None
 
 
 def _unreadable(survey: Survey, ds: str, delivered: Mapping[str, Stamp], delimiter: str) -> str | None:
-    """Why a header cannot be read; the rows are the business of the step that registers them."""
+    """Why a header cannot be read; the step that registers the files checks the rows."""
     from mlops_assets.store.csv_errors import check_header
 
     for name in delivered:
@@ -131,5 +125,5 @@ def _unreadable(survey: Survey, ds: str, delivered: Mapping[str, Stamp], delimit
         except UnicodeDecodeError:
             return f"raw/{ds}/{name}: the header is not UTF-8"
         except FileNotFoundError:
-            return f"raw/{ds}/{name} is gone again"
+            return f"raw/{ds}/{name} was removed"
     return None

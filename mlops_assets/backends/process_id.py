@@ -1,4 +1,4 @@
-"""Which process it was, also after its number was given to another one."""
+"""Identifies a process, also after its number was given to another one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def process_tag(pid: int | None = None) -> str:
-    """What identifies a process: ``host/process namespace/pid/start time``."""
+    """The tag of a process: ``host/process namespace/pid/start time``."""
     pid = os.getpid() if pid is None else pid
     return f"{_here()}/{pid}/{_start_time(pid)}"
 
 
 def is_gone(tag: str) -> bool:
-    """Whether a process is certainly gone. One of another host or container cannot be told."""
+    """Whether a process is certainly gone; of another host's or container's process this is unknown."""
     here, _, rest = tag.rpartition("/")[0].rpartition("/")
     return here == _here() and rest.isdigit() and process_tag(int(rest)) != tag
 
@@ -33,5 +33,5 @@ def _start_time(pid: int) -> str:
     except OSError:
         return "gone"
     fields = stat.rpartition(")")[2].split()  # from field 3 of proc(5) on, after the name in parentheses
-    # Nobody may ever collect a dead child, such as in a container without an init process.
+    # A dead child may never be collected, such as in a container without an init process.
     return "gone" if fields[0] in "ZX" else fields[19]

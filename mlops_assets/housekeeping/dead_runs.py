@@ -1,7 +1,7 @@
-"""Runs whose process was killed: where nobody else ends them, this does, and Dagster's run retries take over.
+"""Runs whose process was killed: they are failed here if nothing else does it, and Dagster's run retries take over.
 
 A code server notices that a process of its own was killed, but a process that was killed together with its code server
-leaves a run STARTED. Hence each run says in a tag which process executes it.
+leaves a run STARTED. Hence each run records in a tag which process executes it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PROCESS_TAG = "mlops_assets/process"
 """Run tag: see :func:`mlops_assets.backends.process_id.process_tag`: the process that executes the run."""
 
 SILENT_SECONDS = 60
-"""A run that has started says within milliseconds which process executes it; this allows for a machine in distress."""
+"""A run registers its process within milliseconds after its start; this allows for an overloaded machine."""
 
 _NO_RETRIES = {"dagster/max_retries": "0"}
 _OVER = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
@@ -29,14 +29,14 @@ _UNFINISHED = [
 
 
 def tag_process(context: dg.AssetExecutionContext | dg.InitResourceContext) -> None:
-    """Note in the run which process executes it, unless that is known."""
+    """Record in the run which process executes it, unless that is recorded."""
     instance, run = context.instance, context.run
     if instance is not None and run is not None and run.tags.get(PROCESS_TAG) != process_tag():
         instance.add_run_tags(run.run_id, {PROCESS_TAG: process_tag()})
 
 
 def is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a Dagster run has ended. One that is not known here may be running in somebody else's instance."""
+    """Whether a Dagster run has ended. An unknown one may be running in another instance."""
     run = instance.get_run_by_id(run_id)
     return run is not None and run.status in _OVER
 
@@ -46,25 +46,25 @@ def why_dead(tag: str, parent_tag: str, silent_seconds: float) -> str | None:
 
     Args:
         tag: The run's :data:`PROCESS_TAG`, or nothing.
-        parent_tag: That of the run that it repeats, or nothing: repeating copies tags, so the same one says nothing.
-        silent_seconds: For how long the run is STARTED, if it is one of those that tag themselves; else 0.
+        parent_tag: That of the run that it retries, or nothing: a retry copies tags, so the same one means nothing.
+        silent_seconds: For how long the run has been STARTED, if runs of its kind register their process; else 0.
     """
     if tag and tag != parent_tag:
         pid = tag.split("/")[-2]
         return f"The process {pid} that executed this run is gone: it was killed." if is_gone(tag) else None
     if silent_seconds > SILENT_SECONDS:
-        return f"The process of this run was killed when it started: it has not said a word for {silent_seconds:.0f} s."
+        return f"The process of this run was killed at its start: no process registered for {silent_seconds:.0f} s."
     return None
 
 
 def fail_dead_runs(instance: dg.DagsterInstance, location: str | None = None) -> list[str]:
     """End the runs of this host whose process is gone.
 
-    Those that a daemon launched are retried by Dagster; those of a command are not, because only the command knows how.
+    Dagster retries those that a daemon launched; those of a command cannot be retried by the daemon.
 
     Args:
         instance: Where the runs are.
-        location: A code location all of whose runs tag themselves (those with the resource `backend` do).
+        location: A code location all of whose runs register their process (those with the resource `backend` do).
 
     Returns:
         The ids of the runs.
@@ -78,7 +78,7 @@ def _end_if_dead(instance: dg.DagsterInstance, record: dg.RunRecord, location: s
     parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
     parent_tag = parent.tags.get(PROCESS_TAG, "") if parent else ""
     reason = why_dead(run.tags.get(PROCESS_TAG, ""), parent_tag, _silent_seconds(record, location))
-    # It may have ended in good order since it was read.
+    # It may have ended properly since it was read.
     current = instance.get_run_by_id(run.run_id) if reason else None
     if current is None or current.status in _OVER:
         return False

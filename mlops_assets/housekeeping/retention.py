@@ -1,4 +1,4 @@
-"""How long Dagster's records stay: runs that nothing depends on any more, and what runs printed.
+"""How long Dagster's records stay: runs that were superseded, and compute logs.
 
 MLflow's runs and models, and the data root, are not touched. Ticks: see ``retention`` in ``dagster.yaml``.
 """
@@ -9,20 +9,25 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mlops_assets.housekeeping.dagster_internals import delete_event_file
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlops_assets.assets.names import Names
+
 BATCH = 100
 """Runs that a tick looks at."""
 
 INTERVAL_SECONDS = 3_600
+_PROMOTION_LOG = {"judged", "promoted"}
+"""Metadata of the materializations of ``production_model`` that are never deleted: each verdict of the gate."""
+
 _OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
@@ -31,8 +36,8 @@ class Retention:
     """How many days things stay.
 
     Attributes:
-        runs: Runs that are over and hold nothing that is the latest of its partition.
-        logs: What runs printed (their compute logs).
+        runs: Runs that are over and hold no latest materialization of a partition.
+        logs: Compute logs.
     """
 
     runs: int
@@ -41,11 +46,11 @@ class Retention:
 
 @dataclass(frozen=True)
 class Outdated:
-    """What may go.
+    """What can be deleted.
 
     Attributes:
-        runs: Ids of the runs to delete, with all they have.
-        logs: Ids of the runs that stay, but without what they printed.
+        runs: Ids of the runs to delete, with events and logs.
+        logs: Ids of the runs that stay, but without their compute logs.
     """
 
     runs: list[str]
@@ -57,7 +62,7 @@ def outdated(ages: Mapping[str, float], holders: Collection[str], retention: Ret
 
     Args:
         ages: Run id -> days since it was made; of runs that are over.
-        holders: The runs without which something would seem never to have been made.
+        holders: The runs whose events must stay.
         retention: How long things stay.
     """
     runs = [run_id for run_id, age in ages.items() if age >= retention.runs and run_id not in holders]
@@ -65,9 +70,10 @@ def outdated(ages: Mapping[str, float], holders: Collection[str], retention: Ret
     return Outdated(runs, logs)
 
 
-def clear(
+def delete_outdated(
     instance: dg.DagsterInstance,
     retention: Retention,
+    names: Names,
     now: dt.datetime,
     cursor: str | None = None,
     batch: int = BATCH,
@@ -78,10 +84,11 @@ def clear(
     Args:
         instance: Where the runs are.
         retention: How long things stay.
+        names: Of the pipeline.
         now: The time.
         cursor: From the call before.
         batch: How many runs to look at.
-        location: The code location whose runs are meant; runs of commands have none and are ours.
+        location: The code location whose runs are meant, beside those of the pipeline's commands.
 
     Returns:
         What was deleted, and the cursor for the next call; None: begin again with the oldest run.
@@ -89,34 +96,36 @@ def clear(
     before = now - dt.timedelta(days=min(retention.runs, retention.logs))
     old = dg.RunsFilter(statuses=_OVER, created_before=before)
     records = instance.get_run_records(old, limit=batch, ascending=True, cursor=cursor)
-    ours = [one for one in records if _is_of(one.dagster_run, location)]
+    ours = [one for one in records if _is_of(one.dagster_run, names, location)]
     ages = {one.dagster_run.run_id: (now - one.create_timestamp) / dt.timedelta(days=1) for one in ours}
     candidates = [run_id for run_id, age in ages.items() if age >= retention.runs]
     found = outdated(ages, _holders(instance, candidates), retention)
     for run_id in found.logs:
         instance.compute_log_manager.delete_logs(prefix=[run_id, "compute_logs"])
     for run_id in found.runs:
-        _delete(instance, run_id)
+        instance.compute_log_manager.delete_logs(prefix=[run_id])
+        instance.delete_run(run_id)
+        delete_event_file(instance, run_id)
     if len(records) < batch:
         return found, None
-    # A run that is gone cannot be a cursor.
+    # A run that was deleted cannot be a cursor.
     ids = [one.dagster_run.run_id for one in records]
     return found, next((run_id for run_id in reversed(ids) if run_id not in found.runs), cursor)
 
 
-def _is_of(run: dg.DagsterRun, location: str | None) -> bool:
-    if run.remote_job_origin is None:
-        return PROCESS_TAG in run.tags
+def _is_of(run: dg.DagsterRun, names: Names, location: str | None) -> bool:
+    if run.remote_job_origin is None:  # executed by a command
+        return PROCESS_TAG in run.tags and names.owns(run)
     return run.remote_job_origin.location_name == location
 
 
-def build_retention_sensor(retention: Retention) -> dg.SensorDefinition:
-    """The sensor that deletes, some runs an hour."""
+def build_retention_sensor(names: Names, retention: Retention) -> dg.SensorDefinition:
+    """The sensor ``retention``, which looks at some runs an hour."""
 
     @dg.sensor(
-        name="retention",
-        description=f"Deletes runs that are over and superseded after {retention.runs} days, and what runs printed"
-        f" after {retention.logs} days.",
+        name=names.of("retention"),
+        description=f"Deletes runs that are over and superseded after {retention.runs} days, and compute logs after"
+        f" {retention.logs} days.",
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
@@ -124,24 +133,24 @@ def build_retention_sensor(retention: Retention) -> dg.SensorDefinition:
         now = dt.datetime.now(dt.timezone.utc)
         origin = context.code_location_origin
         location = origin.location_name if origin else None
-        found, cursor = clear(context.instance, retention, now, context.cursor or None, location=location)
+        found, cursor = delete_outdated(
+            context.instance, retention, names, now, context.cursor or None, location=location
+        )
         context.update_cursor(cursor or "")
-        return dg.SkipReason(f"Deleted {len(found.runs)} runs; what {len(found.logs)} others printed is gone.")
+        return dg.SkipReason(f"Deleted {len(found.runs)} runs, and the compute logs of {len(found.logs)} others.")
 
     return retention_sensor
 
 
 def _holders(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> set[str]:
-    """The runs that made the latest materialization of a partition, or any of an asset without partitions.
-
-    The materializations of `production_model` are the log of promotions, of which nothing is ever deleted.
-    """
+    """The runs that made the latest materialization of a partition, or a verdict of the gate."""
     holders: set[str] = set()
     made: defaultdict[dg.AssetKey, set[str]] = defaultdict(set)
     for run_id in run_ids:
         events = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
         for event in events:
-            if event.partition_key is None:
+            metadata = event.asset_materialization.metadata if event.asset_materialization else {}
+            if _PROMOTION_LOG & metadata.keys() or event.partition_key is None:
                 holders.add(run_id)
             elif event.asset_key is not None:
                 made[event.asset_key].add(event.partition_key)
@@ -157,15 +166,3 @@ def _makers_of_latest(instance: dg.DagsterInstance, asset: dg.AssetKey, partitio
         return set()
     of_latest = dg.AssetRecordsFilter(asset, storage_ids=list(latest.values()))
     return {record.run_id for record in instance.fetch_materializations(of_latest, limit=len(latest)).records}
-
-
-def _delete(instance: dg.DagsterInstance, run_id: str) -> None:
-    from dagster._core.storage.event_log import SqliteEventLogStorage
-
-    instance.compute_log_manager.delete_logs(prefix=[run_id])
-    instance.delete_run(run_id)
-    storage = instance.event_log_storage
-    if isinstance(storage, SqliteEventLogStorage):  # a file a run, which Dagster leaves behind
-        file = Path(storage.path_for_shard(run_id))
-        for one in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
-            one.unlink(missing_ok=True)

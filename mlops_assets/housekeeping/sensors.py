@@ -1,57 +1,41 @@
-"""Sensors that keep house. When data are ready is not their concern."""
+"""The sensor that cleans up after killed runs."""
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mlops_assets.housekeeping.cleanup import sweep
-from mlops_assets.housekeeping.dead_runs import is_over
+from mlops_assets.housekeeping.cleanup import clean_up, close_mlflow_runs
 
 if TYPE_CHECKING:
+    from mlops_assets.assets.names import Names
     from mlops_assets.backends.base import Backend
     from mlops_assets.tracking.tracker import Tracking
 
-
-SWEEP_SECONDS = 30
-
-
-def build_sensors(tracking: Tracking, backend: Backend) -> list[dg.SensorDefinition]:
-    """All sensors."""
-    return [*_mlflow_sensors(tracking), _sweeping_sensor(backend)]
+INTERVAL_SECONDS = 60
+_OVERLAP = dt.timedelta(seconds=INTERVAL_SECONDS)
+"""A run's time is taken before it is written."""
 
 
-def _sweeping_sensor(backend: Backend) -> dg.SensorDefinition:
+def build_cleanup_sensor(names: Names, tracking: Tracking, backend: Backend) -> dg.SensorDefinition:
+    """The sensor ``cleanup``."""
+
     @dg.sensor(
-        name="sweep",
-        description="Fails runs whose process was killed, and removes what they left at work elsewhere (containers).",
-        minimum_interval_seconds=SWEEP_SECONDS,
+        name=names.of("cleanup"),
+        description="Fails runs whose process was killed; removes the containers and ends the MLflow runs that they"
+        " left behind.",
+        minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
-    def sweep_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    def cleanup(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        now = dt.datetime.now(dt.timezone.utc)
+        since = dt.datetime.fromisoformat(context.cursor) - _OVERLAP if context.cursor else None
         origin = context.code_location_origin
-        done = sweep(context.instance, backend, origin.location_name if origin else None)
+        done = clean_up(context.instance, backend, origin.location_name if origin else None)
+        done += close_mlflow_runs(context.instance, tracking, since)
+        context.update_cursor(now.isoformat())  # not reached when MLflow is away: asked again at the next look
         return dg.SkipReason("Removed " + "; ".join(done) if done else "Nothing was left behind.")
 
-    return sweep_sensor
-
-
-def _mlflow_sensors(tracking: Tracking) -> list[dg.SensorDefinition]:
-    """Sensors that end the MLflow runs of Dagster runs that failed or were cancelled without ending them."""
-
-    def ending(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
-        @dg.run_status_sensor(
-            run_status=status,
-            name=f"end_mlflow_runs_after_{status.value.lower()}",
-            description="Ends MLflow runs that a killed process left RUNNING.",
-            default_status=dg.DefaultSensorStatus.RUNNING,
-        )
-        def end_mlflow_runs(context: dg.RunStatusSensorContext) -> None:
-            closed = tracking.close_runs(lambda run_id: is_over(context.instance, run_id))
-            if closed:
-                context.log.info(f"ended MLflow runs {', '.join(closed)}")
-
-        return end_mlflow_runs
-
-    return [ending(dg.DagsterRunStatus.FAILURE), ending(dg.DagsterRunStatus.CANCELED)]
+    return cleanup

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mlops_assets.automation.calendar import Calendar
-from mlops_assets.automation.config import PREDICT, TRAIN, Cadence
+from mlops_assets.automation.config import PREDICT, TRAIN, AutomationConfig
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def calendar(job=PREDICT, cron="30 2 * * *", start="2026-01-01", zone="Europe/Berlin", **more):
-    return Calendar(Cadence({job: cron}, timezone=zone, start_date=start, **more), job)
+    return Calendar(AutomationConfig({job: cron}, timezone=zone, start_date=start, **more), job)
 
 
 @pytest.mark.parametrize(

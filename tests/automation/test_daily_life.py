@@ -68,7 +68,7 @@ def test_codes_keep_their_spelling_on_a_day_on_which_all_look_like_numbers(make_
 
 
 def test_a_file_dropped_over_a_generated_one_is_not_overwritten(make_settings, tmp_path):
-    # given a generated day over which somebody dropped a file, and forgot the setting
+    # given a generated day over which a file was dropped, and the setting was forgotten
     settings = make_settings()
     assert materialize(settings, [ASSETS.raw_data], "2026-01-01").success
     deliver(tmp_path, "2026-01-01", "a,b\n1,2\n")

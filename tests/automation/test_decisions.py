@@ -35,29 +35,29 @@ def test_a_day_that_waits_does_not_hold_up_later_ones():
 def test_the_same_input_is_never_started_twice_and_another_one_is():
     # given a run for the input of a day
     first = days(1)
-    attempts = {trigger_of("predict", first[0]): Attempt("run 12345678 failed for these data")}
-    # when the same input is looked at, then it is not started, and it is said why
+    attempts = {trigger_of("predict", "2026-01-01", "k1"): Attempt("run 12345678 failed on this input")}
+    # when the same input is looked at, then it is not started, with a reason
     decision = made(first, attempts=attempts)
     assert decision.start == ()
-    assert decision.reason == "2026-01-01: run 12345678 failed for these data"
+    assert decision.reason == "2026-01-01: run 12345678 failed on this input"
     # and when other data come for that day, it is
     assert made([Candidate("2026-01-01", "other")], attempts=attempts).start
 
 
-def test_what_somebody_makes_by_hand_is_left_to_him():
+def test_a_day_that_is_in_progress_is_not_started():
     decision = made(days(2), in_progress={"2026-01-01"})
     assert [one.ds for one in decision.start] == ["2026-01-02"]
 
 
-def test_nothing_to_do_is_said_too():
+def test_the_reason_when_there_is_nothing_to_do():
     assert made([]).reason == "All days that are due are done."
 
 
-def test_only_days_that_wait_for_somebody_outside_are_late():
+def test_only_days_that_wait_for_a_delivery_are_late():
     # given a day whose file is missing, one that waits for another job, one that is ready
     candidates = [
         Candidate("2026-01-01", waits_for="missing"),
-        Candidate("2026-01-02", waits_for="raw_data is not there", is_upstream=True),
+        Candidate("2026-01-02", waits_for="raw_data is not there", waits_for_other_job=True),
         Candidate("2026-01-03", "k"),
         Candidate("2026-01-04", waits_for="missing"),
     ]

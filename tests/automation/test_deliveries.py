@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 
 import pytest
 
-from mlops_assets.automation.config import DOWNLOAD, PREDICT, Cadence
-from mlops_assets.automation.due_days import Days, Watcher
+from mlops_assets.automation.config import DOWNLOAD, PREDICT, AutomationConfig
+from mlops_assets.automation.due_days import Days, DueDays
 from mlops_assets.runtime.runner import RunInfo
 from mlops_assets.store.listing import Survey
 from mlops_assets.wiring.assembly import build_backend
@@ -47,17 +48,18 @@ def register(settings):
 
 
 class Watch:
-    """A watcher that is asked again and again, with a clock of its own."""
+    """Looks again and again, with a clock of its own."""
 
     def __init__(self, settings, **rules):
-        cadence = Cadence({}, settle_seconds=10, **rules)
+        config = AutomationConfig({}, settle_seconds=10, **rules)
         survey = Survey(build_backend(settings).store)
-        self.watcher = Watcher(survey, cadence, delivered=True, delimiter=",")
-        self.looks, self.now = {}, 1_000.0
+        self.due_days = DueDays(survey, config, delivered=True, delimiter=",")
+        self.observations, self.now = {}, 1_000.0
 
     def look(self, job=DOWNLOAD, after=15, first="2026-01-01", due=DAYS):
         self.now += after
-        return {one.ds: one for one in self.watcher.candidates(job, Days(due, first, ()), self.looks, self.now)}
+        days = Days(due, first, ())
+        return {one.ds: one for one in self.due_days.candidates(job, days, self.observations, self.now)}
 
     def ready(self, **how):
         return [ds for ds, one in self.look(**how).items() if one.waits_for is None]
@@ -105,7 +107,7 @@ def test_a_marker_makes_a_delivery_complete_at_once(watch, deliver, tmp_path):
 
 
 def test_only_a_marker_counts_where_it_is_required(settings, deliver):
-    watch = Watch(settings, marker_only=True)
+    watch = Watch(settings, require_marker=True)
     deliver(DAYS[0])
     watch.look()
     assert watch.look(after=1_000)[DAYS[0]].waits_for == f"raw/{DAYS[0]}/_SUCCESS is missing (MLOPS_READY_WHEN=marker)"
@@ -122,7 +124,7 @@ def test_only_a_marker_counts_where_it_is_required(settings, deliver):
         ("\xff,b\n1,2\n", "UTF-8"),
     ],
 )
-def test_a_header_that_cannot_be_read_is_not_ready_and_it_is_said_why(watch, deliver, tmp_path, data, words):
+def test_a_header_that_cannot_be_read_is_not_ready(watch, deliver, tmp_path, data, words):
     deliver(DAYS[0], marker=True)
     (tmp_path / "data" / "raw" / DAYS[0] / "data.csv").write_bytes(data.encode("latin-1"))
     (tmp_path / "data" / "raw" / DAYS[0] / "_SUCCESS").touch()
@@ -165,23 +167,27 @@ def test_days_before_the_window_are_made_up_for_only_if_they_were_done_and_came_
     assert watch.ready(first="2026-01-03") == [DAYS[1]]
 
 
-def test_scoring_waits_for_registered_data_and_for_a_model(settings, deliver, register):
-    # given a registered day, one whose data come again at this moment, and one without data; and no model
-    has_model = []
+def test_scoring_waits_for_registered_data(settings, deliver, register):
+    # given a registered day, one whose data come again at this moment, and one without data
     watch = Watch(settings)
-    watch.watcher._has_model = lambda: bool(has_model)
     deliver(DAYS[0], marker=True)
     deliver(DAYS[1], marker=True)
     register(DAYS[0], DAYS[1])
     deliver(DAYS[1], DATA + "30,1\n", TARGET + "1\n")
     # when / then
-    assert {ds: (one.waits_for, one.is_upstream) for ds, one in watch.look(PREDICT).items()} == {
-        DAYS[0]: ("no model is in production", False),
+    assert {ds: (one.waits_for, one.waits_for_other_job) for ds, one in watch.look(PREDICT).items()} == {
+        DAYS[0]: (None, False),
         DAYS[1]: (f"raw/{DAYS[1]} is being delivered again", True),
-        DAYS[2]: (f"raw_data of {DAYS[2]} is not there yet", True),
+        DAYS[2]: (f"raw_data of {DAYS[2]} is not available yet", True),
     }
-    has_model.append(True)
-    assert watch.ready(job=PREDICT) == [DAYS[0]]
+
+
+def test_the_first_look_goes_by_the_age_of_the_files(watch, deliver):
+    # given files that were delivered an hour ago
+    deliver(DAYS[0])
+    watch.now = time.time() + 3_600
+    # when they are seen for the first time / then they are complete
+    assert watch.ready() == [DAYS[0]]
 
 
 def test_a_data_root_that_is_not_there_yet_is_empty(watch):

@@ -5,27 +5,28 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import time
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
-from dagster._core.scheduler.instigation import (
-    InstigatorState,
-    InstigatorStatus,
-    ScheduleInstigatorData,
-    TickData,
-    TickStatus,
-)
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from mlops_assets.automation.promotion_schedule import unjudged
-from mlops_assets.automation.run_lookup import TRIGGER_TAG
+from mlops_assets.assets.names import PIPELINE_TAG, Names
+from mlops_assets.assets.retries import RETRY_TAG
+from mlops_assets.automation.config import DOWNLOAD, JUDGE, PREDICT, TRAIN
+from mlops_assets.automation.jobs import build_jobs
+from mlops_assets.automation.judge_schedule import build_judge_schedule
+from mlops_assets.automation.launcher import Launcher
+from mlops_assets.automation.run_lookup import TRIGGER_TAG, PipelineRuns
 from mlops_assets.definitions import build_definitions
 from mlops_assets.runtime.runner import RunInfo
-from mlops_assets.wiring.assembly import build_backend, build_tracking
+from mlops_assets.tracking.errors import TrackingError
+from mlops_assets.wiring.assembly import build_backend, build_launcher
 
-FIRST = (dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=3)).date()
+HOUR = dt.datetime.now(dt.timezone.utc).hour
+ZONE = f"Etc/GMT{HOUR - 12:+}"
+"""Where it is around noon: the days do not change while a test runs."""
+
+FIRST = (dt.datetime.now(ZoneInfo(ZONE)) - dt.timedelta(days=3)).date()
 DAYS = [(FIRST + dt.timedelta(days=one)).isoformat() for one in range(3)]
 
 
@@ -37,7 +38,7 @@ def instance(tmp_path):
 
 @pytest.fixture
 def settings(make_settings):
-    return make_settings(start_date=FIRST, automate=True, download_cron="* * * * *", predict_cron="* * * * *")
+    return make_settings(start_date=FIRST, timezone=ZONE, automate=True, predict_cron="15 0 * * *")
 
 
 @pytest.fixture
@@ -62,13 +63,18 @@ def look(definitions, instance):
 
 
 @pytest.fixture
-def tick(definitions, instance):
-    """One tick of a schedule, at midnight after a day."""
+def tick(make_settings, instance):
+    """One tick of the schedule of download, at the next minute or some hours ago."""
+    minute = dt.datetime.now(ZoneInfo(ZONE)).replace(second=0, microsecond=0) + dt.timedelta(minutes=1)
 
-    def tick(name, ds):
-        at = dt.datetime.fromisoformat(ds).replace(tzinfo=dt.timezone.utc) + dt.timedelta(days=1)
+    def tick(hours_ago=0, **changes):
+        at = minute - dt.timedelta(hours=hours_ago)
+        settings = make_settings(
+            **{"start_date": FIRST, "timezone": ZONE, "automate": True, "download_cron": f"{at:%M %H} * * *", **changes}
+        )
+        schedule = build_definitions(settings).get_repository_def().get_schedule_def("download_schedule")
         with dg.build_schedule_context(instance=instance, scheduled_execution_time=at) as context:
-            answer = definitions.get_repository_def().get_schedule_def(name)(context)
+            answer = schedule(context)
         return answer.skip_message if isinstance(answer, dg.SkipReason) else answer
 
     return tick
@@ -84,17 +90,10 @@ def execute(definitions, instance):
     return execute
 
 
-def state(instance, name, status, last_tick=None):
-    """What the daemon notes of a schedule or sensor."""
-    kind = InstigatorType.SCHEDULE if name.endswith("schedule") else InstigatorType.SENSOR
-    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="mlops_assets.definitions"))
-    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
-    schedule = kind is InstigatorType.SCHEDULE
-    state = InstigatorState(origin, kind, status, ScheduleInstigatorData("* * * * *") if schedule else None)
-    instance.add_instigator_state(state)
-    if last_tick:
-        data = TickData(origin.get_id(), name, kind, last_tick, time.time(), selector_id=state.selector_id)
-        instance.create_tick(data)
+def run_of(instance, number, job, status=dg.DagsterRunStatus.STARTED, assets=None, **tags):
+    selection = frozenset(dg.AssetKey(asset) for asset in assets) if assets is not None else None
+    run_id = f"{number:08}-0000-4000-8000-000000000000"
+    instance.add_run(dg.DagsterRun(job, run_id, tags=tags, status=status, asset_selection=selection))
 
 
 def test_missed_days_are_made_up_for_oldest_first_and_once(look, execute):
@@ -107,16 +106,30 @@ def test_missed_days_are_made_up_for_oldest_first_and_once(look, execute):
     assert list(look("download_when_ready")) == DAYS[1:]
 
 
-def test_a_schedule_starts_its_day_and_the_sensor_does_not_start_it_again(tick, look, execute, instance):
+def test_a_schedule_starts_its_day_and_the_sensor_does_not_start_it_again(tick, look, instance):
     # given a tick of the schedule, whose run is made
-    (request,) = tick("download_schedule", DAYS[1])
-    assert request.partition_key == DAYS[1]
-    job = {"job_name": "download", "run_id": "5ca1ab1e-0000-4000-8000-000000000000"}
-    instance.add_run(dg.DagsterRun(**job, tags={**request.tags, "dagster/partition": DAYS[1]}))
-    # when the sensor looks while it waits in the queue, and the schedule ticks again
-    # then neither starts it
-    assert list(look("download_when_ready")) == [DAYS[0], DAYS[2]]
-    assert "a run is making it" in tick("download_schedule", DAYS[1])
+    (request,) = tick()
+    assert request.partition_key == DAYS[2]
+    run_of(instance, 1, "download", **request.tags, **{"dagster/partition": DAYS[2]})
+    # when the sensor looks while the run waits in the queue, and the schedule ticks again / then neither starts it
+    assert list(look("download_when_ready")) == DAYS[:2]
+    assert "a run for this day is in progress" in tick()
+
+
+def test_schedule_and_sensor_never_decide_about_the_same_day(make_settings, tick, instance):
+    # given a day that has been due for less than the sensor's grace period
+    due = dt.datetime.now(ZoneInfo(ZONE)) + dt.timedelta(minutes=1)
+    settings = make_settings(start_date=FIRST, timezone=ZONE, automate=True, download_cron=f"{due:%M %H} * * *")
+    sensor = build_definitions(settings).get_repository_def().get_sensor_def("download_when_ready")
+    # when both look / then the schedule starts it, and the sensor all others
+    assert [one.partition_key for one in tick()] == [DAYS[2]]
+    with dg.build_sensor_context(instance=instance) as context:
+        assert [one.partition_key for one in sensor(context).run_requests] == DAYS[:2]
+    # and when the tick is late, or one of many of a day, the schedule leaves it to the sensor
+    assert "the sensor download_when_ready starts it" in tick(hours_ago=1)
+    assert "the sensor download_when_ready starts it" in tick(download_cron="* * * * *")
+    # unless that is off
+    assert [one.partition_key for one in tick(hours_ago=1, automate=False)] == [DAYS[2]]
 
 
 def test_what_failed_is_not_started_again_for_the_same_data(look, execute, make_settings, tmp_path, instance):
@@ -130,10 +143,10 @@ def test_what_failed_is_not_started_again_for_the_same_data(look, execute, make_
     run = instance.get_runs(dg.RunsFilter(tags={TRIGGER_TAG: request.tags[TRIGGER_TAG]}))[0]
     for ds in DAYS[1:]:
         assert execute("download", look("download_when_ready")[ds]).success
-    assert f"{DAYS[0]}: run {run.run_id[:8]} failed for these data" in look("download_when_ready")
+    assert f"{DAYS[0]}: run {run.run_id[:8]} failed on this input" in look("download_when_ready")
 
 
-def test_what_can_retry_is_started_again_after_a_while(look, execute, instance, monkeypatch):
+def test_a_retryable_failure_is_started_again_after_a_while(look, execute, instance, monkeypatch):
     # given a day whose run failed because something was away
     monkeypatch.setattr("mlops_assets.automation.decision._FIRST_PAUSE", dt.timedelta(seconds=2))
     request = look("download_when_ready")[DAYS[0]]
@@ -141,7 +154,7 @@ def test_what_can_retry_is_started_again_after_a_while(look, execute, instance, 
         dg.DagsterRun(
             "download",
             "0ddba11a-0000-4000-8000-000000000000",
-            tags={**request.tags, "dagster/partition": DAYS[0], "mlops_assets/can_retry": "true"},
+            tags={**request.tags, "dagster/partition": DAYS[0], RETRY_TAG: "true"},
             status=dg.DagsterRunStatus.FAILURE,
         )
     )
@@ -156,7 +169,7 @@ def test_what_can_retry_is_started_again_after_a_while(look, execute, instance, 
 @pytest.mark.slow
 def test_data_that_come_back_are_scored_again(make_settings, instance, tmp_path, execute):
     # given a day that was scored, came again with other content, and was scored again
-    settings = make_settings(start_date=FIRST, automate=True, source="files", predict_cron="* * * * *", model_version=1)
+    settings = make_settings(start_date=FIRST, timezone=ZONE, automate=True, source="files", model_version=1)
     first, second = (f"a,b\n{''.join(f'{n},{(n * k) % 7}{chr(10)}' for n in range(400))}" for k in (1, 3))
     folder = tmp_path / "data" / "raw" / DAYS[0]
     folder.mkdir(parents=True)
@@ -189,61 +202,115 @@ def test_data_that_come_back_are_scored_again(make_settings, instance, tmp_path,
 
 
 def test_runs_of_others_are_not_in_the_way(look, instance):
-    # given somebody else's runs in the same instance, over partitions that are no days
-    for number, tags in enumerate([{"dagster/partition": DAYS[0]}, {"dagster/partition": "2026-01-01-00:00"}]):
-        run_id = f"{number}0000000-0000-4000-8000-000000000000"
-        instance.add_run(dg.DagsterRun("their_job", run_id, tags=tags, status=dg.DagsterRunStatus.STARTED))
+    # given another project's runs in the same instance, over partitions that are no days
+    run_of(instance, 1, "their_job", **{"dagster/partition": DAYS[0]})
+    run_of(instance, 2, "their_job", **{"dagster/partition": "2026-01-01-00:00"})
+    # and those of another pipeline
+    run_of(instance, 3, "churn_download", **{"dagster/partition": DAYS[0], PIPELINE_TAG: "churn"})
+    run_of(instance, 4, "__ASSET_JOB", **{"dagster/partition": DAYS[0], PIPELINE_TAG: "churn"})
     # when / then
     assert list(look("download_when_ready")) == DAYS
 
 
-@pytest.mark.slow
-def test_a_timer_never_asks_twice_about_a_model_nor_overrules_a_person(make_settings, instance):
-    # given two models of which the gate has promoted the second
-    settings = make_settings(start_date=FIRST)
-    tracking, backend = build_tracking(settings), build_backend(settings)
-    assert unjudged(tracking, instance).reason == "No version of model 'mlops-assets' is registered."
-    for ds in DAYS[:2]:
-        for asset in ("raw_data", "processed", "split", "model", "metrics"):
-            list(backend.materialize(asset, [ds], RunInfo()))
-    assert unjudged(tracking, instance).version == 2
-    repository = build_definitions(settings).get_repository_def()
-    assert repository.get_job("promote").execute_in_process(instance=instance).success
-    assert "was judged already" in unjudged(tracking, instance).reason
-    # when a person puts the first one back
-    promotion = tracking.registry.promote(tracking.registry.version(1), reason="by hand", by="me")
-    event = dg.AssetMaterialization("production_model", metadata={"promoted": True, "to_version": promotion.to_version})
-    instance.report_runless_asset_event(event)
-    # then neither the timer nor the gate brings the second one back
-    assert "was judged already" in unjudged(tracking, instance).reason
-    assert repository.get_job("promote").execute_in_process(instance=instance).success
-    assert tracking.registry.production().number == 1
+def test_two_pipelines_do_not_see_each_others_runs(settings, instance):
+    # given runs of two pipelines over different days, each as Dagster records it
+    run_of(instance, 1, "churn_train", **{"dagster/partition": DAYS[0], PIPELINE_TAG: "churn", TRIGGER_TAG: "…"})
+    run_of(instance, 2, "train", **{"dagster/partition": DAYS[1], TRIGGER_TAG: "…"})
+    churn, default = (PipelineRuns.unfinished(instance, Names(name)) for name in ("churn", ""))
+    # when / then
+    assert (churn.days(TRAIN), default.days(TRAIN)) == ({DAYS[0]}, {DAYS[1]})
+    assert (churn.automatic(TRAIN), default.automatic(TRAIN)) == (1, 1)
+    # and the triggers of the same day and input differ
+    plain = build_launcher(settings, None)
+    launchers = [Launcher(plain.config, plain.due_days, names) for names in (Names("churn"), Names())]
+    now = dt.datetime.now(dt.timezone.utc)
+    triggers = []
+    for one in launchers:
+        decision = one.decide(instance, DOWNLOAD, one.calendars[DOWNLOAD].days(now), now, {})
+        triggers.append([request.tags[TRIGGER_TAG] for request in one.requests(DOWNLOAD, decision)])
+    assert triggers == [[f"{job}/{ds}/generate" for ds in DAYS] for job in ("churn_download", "download")]
 
 
-def test_what_somebody_makes_by_hand_is_not_made_beside_it(look, instance):
-    # given a backfill of all assets over two days that is under way
+def test_a_training_does_not_keep_its_day_from_being_scored(instance):
+    # given a training, and a prediction of another day
+    run_of(instance, 1, "train", **{"dagster/partition": DAYS[0]})
+    run_of(instance, 2, "__ASSET_JOB", assets=("production_model", "predictions"), **{"dagster/partition": DAYS[1]})
+    runs = PipelineRuns.unfinished(instance, Names())
+    # when / then each is in the way of its own kind only
+    assert (runs.days(TRAIN), runs.days(PREDICT)) == ({DAYS[0]}, {DAYS[1]})
+
+
+def test_jobs_carry_the_name_of_their_pipeline():
+    # given / when
+    jobs = {job.name: job for job in build_jobs(Names("churn"))}
+    # then
+    assert set(jobs) == {"churn_download", "churn_train", "churn_predict", "churn_judge"}
+    assert jobs["churn_train"].tags == {PIPELINE_TAG: "churn"}
+    assert jobs["churn_predict"].tags == {PIPELINE_TAG: "churn", "dagster/priority": "10"}
+
+
+def test_the_gate_is_started_once_for_a_set_of_versions(settings, instance):
+    # given versions that nobody has judged
+    versions = []
+    schedule = build_judge_schedule(build_launcher(settings, None), lambda: versions)
+
+    def tick():
+        with dg.build_schedule_context(instance, dt.datetime.now(dt.timezone.utc)) as context:
+            return schedule(context)
+
+    assert tick().skip_message == "All model versions are judged."
+    versions += [8, 7]
+    # when the schedule ticks / then it starts the gate for the last day that has ended
+    request = tick()
+    assert (request.partition_key, request.tags) == (DAYS[2], {TRIGGER_TAG: f"{JUDGE}/versions/7,8"})
+    # and not again for the same versions, whatever came of it, but for others
+    run_of(instance, 1, "judge", dg.DagsterRunStatus.SUCCESS, **request.tags)
+    assert "run 00000001 already covers this input" in tick().skip_message
+    versions.append(9)
+    assert tick().tags == {TRIGGER_TAG: f"{JUDGE}/versions/7,8,9"}
+
+
+@pytest.mark.parametrize("selection", [None, (), ("raw_data", "processed")])
+def test_what_is_made_by_hand_is_not_started_beside_it(look, instance, selection):
+    # given a run over two days that is under way; Dagster records all assets as no selection, or as an empty one
     tags = {"dagster/asset_partition_range_start": DAYS[0], "dagster/asset_partition_range_end": DAYS[1]}
-    instance.add_run(
-        dg.DagsterRun(
-            "__ASSET_JOB", "0b5e55ed-0000-4000-8000-000000000000", tags=tags, status=dg.DagsterRunStatus.STARTED
-        )
-    )
+    run_of(instance, 1, "__ASSET_JOB", assets=selection, **tags)
     # when / then
     assert list(look("download_when_ready")) == [DAYS[2]]
 
 
-def test_a_sensor_rests_while_its_schedule_is_off(look, instance):
-    state(instance, "download_schedule", InstigatorStatus.STOPPED)
-    assert look("download_when_ready") == "The schedule download_schedule is switched off."
+def test_a_sensor_does_nothing_while_its_schedule_is_off(instance, make_settings):
+    # given a sensor that was switched on by hand, its schedule not
+    repository = build_definitions(make_settings(start_date=FIRST)).get_repository_def()
+    with dg.build_sensor_context(instance=instance) as context:
+        answer = repository.get_sensor_def("download_when_ready")(context)
+    # then
+    assert answer.skip_message == "The schedule download_schedule is switched off."
 
 
-def test_schedule_and_sensor_do_not_decide_at_the_same_time(look, tick, instance):
-    # given both, each in the middle of a tick
-    state(instance, "download_schedule", InstigatorStatus.RUNNING, TickStatus.STARTED)
-    state(instance, "download_when_ready", InstigatorStatus.RUNNING, TickStatus.STARTED)
-    # when / then each leaves it to the other
-    assert "is deciding" in look("download_when_ready")
-    assert "is deciding" in tick("download_schedule", DAYS[0])
+def test_mlflow_is_asked_only_if_a_day_waits_for_nothing_else(settings, instance, look, execute):
+    # given no data
+    asked = []
+    plain = build_launcher(settings, None)
+
+    def has_model():
+        asked.append(1)
+        raise TrackingError("MLflow is away")
+
+    launcher = Launcher(plain.config, plain.due_days, plain.names, has_model)
+
+    def decide():
+        now = dt.datetime.now(dt.timezone.utc)
+        return launcher.decide(instance, PREDICT, launcher.calendars[PREDICT].days(now), now, {})
+
+    # when the sensor looks / then MLflow is not asked, for late data neither
+    assert not decide().start
+    launcher.overdue(PREDICT, dt.datetime.now(dt.timezone.utc))
+    assert not asked
+    # when a day's data are there, and MLflow is away / then the day starts: it is the run that finds a model, or fails
+    assert execute("download", look("download_when_ready")[DAYS[0]]).success
+    assert [one.ds for one in decide().start] == DAYS[:1]
+    assert asked
 
 
 @pytest.mark.slow
@@ -265,7 +332,7 @@ def test_days_are_scored_once_there_is_a_model(look, execute, settings):
 
 def test_a_day_that_a_check_stops_waits_until_a_person_accepts_it(make_settings, instance, tmp_path):
     # given two delivered days, the second with a tenth of the rows, and a model
-    settings = make_settings(start_date=FIRST, automate=True, source="files", predict_cron="* * * * *", model_version=1)
+    settings = make_settings(start_date=FIRST, timezone=ZONE, automate=True, source="files", model_version=1)
     for ds, rows in ((DAYS[0], 400), (DAYS[1], 40)):
         folder = tmp_path / "data" / "raw" / ds
         folder.mkdir(parents=True)

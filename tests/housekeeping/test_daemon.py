@@ -1,4 +1,4 @@
-"""A real daemon: a run survives `kill -9` of its process and of everything; runs of an asset wait for each other."""
+"""A real daemon: a run survives `kill -9` of its process and of everything."""
 
 from __future__ import annotations
 
@@ -65,23 +65,3 @@ def test_killed_runs_are_retried(daemon):
         assert_retried(instance, second)
         # and nothing was retried that need not be
         assert len(instance.get_runs()) == 4
-
-
-@pytest.mark.slow
-def test_runs_of_an_asset_wait_for_each_other(tmp_path):
-    # given runs that take some seconds
-    settings = {"MLOPS_WORKERS": 0, "MLOPS_ROWS_PER_DAY": 1_000_000}
-    with Daemon(tmp_path, SOON, **settings) as daemon, daemon.instance() as instance:
-        # when there are two of an asset, and one of another asset (which will fail, but that is all the same here)
-        one, other, two = daemon.launch(
-            {"assets": ["raw_data"], "partition": "2026-01-01"},
-            {"assets": ["processed"], "partition": "2026-01-03"},
-            {"assets": ["raw_data"], "partition": "2026-01-02"},
-        )
-        wait_until(lambda: all(run.is_finished for run in instance.get_runs()), what="the end of the runs")
-        # then the first two did not overlap, and the other one did not wait
-        one, two, other = (instance.get_run_record_by_id(run_id) for run_id in (one, two, other))
-        first, later = sorted((one, two), key=lambda run: run.start_time)
-        assert (one.dagster_run.status, two.dagster_run.status) == (Status.SUCCESS, Status.SUCCESS)
-        assert later.start_time > first.end_time
-        assert instance.get_run_stats(other.dagster_run.run_id).launch_time < first.end_time

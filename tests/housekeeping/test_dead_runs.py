@@ -12,11 +12,13 @@ from daemon import ROOT, write_config
 from dagster import DagsterRunStatus as Status
 
 from mlops_assets.assets.assets import build_assets
+from mlops_assets.assets.names import Names
 from mlops_assets.assets.partitions import daily_partitions
 from mlops_assets.assets.resources import build_resources
 from mlops_assets.backends.process_id import is_gone, process_tag
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG, SILENT_SECONDS, fail_dead_runs, why_dead
-from mlops_assets.housekeeping.sensors import build_sensors
+from mlops_assets.housekeeping.sensors import build_cleanup_sensor
+from mlops_assets.tracking.runs import DAGSTER_RUN_TAG
 from mlops_assets.wiring.assembly import build_backend, build_tracking
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
@@ -58,15 +60,15 @@ def test_who_is_dead(dead):
     assert "was killed" in why_dead(dead, "", 0)
     # one of another host may live
     assert why_dead("elsewhere/pid:[1]/77/5", "", 0) is None
-    # a tag that came from the run before says nothing
+    # a tag that was copied from the run before means nothing
     assert why_dead(dead, dead, SILENT_SECONDS - 1) is None
-    # a run that never said who executes it
+    # a run that never registered its process
     assert why_dead("", "", 0) is None
-    assert "has not said a word" in why_dead("", "", SILENT_SECONDS + 1)
-    assert "has not said a word" in why_dead(dead, dead, SILENT_SECONDS + 1)
+    assert "no process registered" in why_dead("", "", SILENT_SECONDS + 1)
+    assert "no process registered" in why_dead(dead, dead, SILENT_SECONDS + 1)
 
 
-def test_a_dead_process_that_nobody_collects_is_gone():
+def test_a_dead_process_that_is_not_collected_is_gone():
     # given a killed process whose parent does not ask for it, as in a container without an init process
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     tag = process_tag(process.pid)
@@ -99,12 +101,12 @@ def test_runs_of_dead_processes_are_ended_and_others_are_not(instance, dead):
         Status.STARTED,
         Status.STARTING,
     ]
-    # and a run that no daemon launched is not said to be retried
+    # and a run that no daemon launched is not marked as to be retried
     assert instance.get_run_by_id(died).tags["dagster/will_retry"] == "false"
 
 
-def test_a_run_that_inherited_a_tag_says_anew_who_executes_it(make_settings, instance, dead):
-    # given a run again of one that died: Dagster copies the tags
+def test_a_run_that_inherited_a_tag_registers_its_own_process(make_settings, instance, dead):
+    # given a retry of a run that died: Dagster copies the tags
     settings = make_settings()
     resources = build_resources(build_backend(settings), build_tracking(settings))
     # when it is executed
@@ -119,38 +121,53 @@ def test_a_run_that_inherited_a_tag_says_anew_who_executes_it(make_settings, ins
     assert instance.get_run_by_id(result.run_id).tags[PROCESS_TAG] == process_tag()
 
 
-def test_a_run_in_process_waits_for_nobody(make_settings, instance):
+def test_a_run_in_process_does_not_wait_for_a_pool(instance):
     # given a run that holds the pool of an asset
-    settings = make_settings()
-    definitions = dg.Definitions(
-        [ASSETS.raw_data], resources=build_resources(build_backend(settings), build_tracking(settings))
-    )
+    @dg.asset(pool="training")
+    def model():
+        pass
+
+    definitions = dg.Definitions([model])
     running = instance.create_run_for_job(
         definitions.resolve_implicit_global_asset_job_def(), status=Status.STARTED, tags={PROCESS_TAG: process_tag()}
     )
-    assert running.run_op_concurrency.all_pools == {"raw_data"}
+    assert running.run_op_concurrency.all_pools == {"training"}
     # when another one is executed in this process, as by the command line and in users' tests
-    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=instance, partition_key="2026-01-01"
-    )
-    # then it is not held back
+    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)
+    # then it does not wait
     assert result.success
 
 
-def test_every_asset_is_a_pool_of_its_own():
-    assert {asset.key.path[-1]: asset.node_def.pool for asset in ASSETS} == {name: name for name in ASSETS._fields}
+@pytest.mark.parametrize("end", ["failed", "canceled"])
+def test_mlflow_runs_of_runs_that_are_over_are_ended(make_settings, instance, end):
+    # given an MLflow run that a killed run left open, and one of a run that goes on
+    settings = make_settings()
+    tracking = build_tracking(settings)
+    over, goes_on = (create(instance, Status.STARTED, process_tag()) for _ in range(2))
+    left, _ = (tracking.start_run("model", {DAGSTER_RUN_TAG: one}, None) for one in (over, goes_on))
+    cleanup = build_cleanup_sensor(Names(), tracking, build_backend(settings))
+    with dg.build_sensor_context(instance) as context:
+        assert cleanup(context).skip_message == "Nothing was left behind."
+    # when the run has ended, and the sensor looks
+    getattr(instance, f"report_run_{end}")(instance.get_run_by_id(over))
+    with dg.build_sensor_context(instance, cursor=context.cursor) as context:
+        assert cleanup(context).skip_message == f"Removed MLflow run {left}"
+    # then it is ended, and the other one is not; at the next look there is nothing more to do
+    with dg.build_sensor_context(instance, cursor=context.cursor) as context:
+        assert cleanup(context).skip_message == "Nothing was left behind."
 
 
 def test_the_sensor_is_there_for_every_backend(make_settings, instance, dead):
     # given a run of a dead process, and the default backend
     settings = make_settings()
     died = create(instance, Status.STARTED, dead)
-    (sweep,) = (one for one in build_sensors(build_tracking(settings), build_backend(settings)) if one.name == "sweep")
-    # when the sensor looks / then it ends the run and says so
-    assert sweep.default_status is dg.DefaultSensorStatus.RUNNING
-    assert died in sweep(dg.build_sensor_context(instance)).skip_message
+    cleanup = build_cleanup_sensor(Names("churn"), build_tracking(settings), build_backend(settings))
+    assert cleanup.name == "churn_cleanup"
+    # when the sensor looks / then it ends the run
+    assert cleanup.default_status is dg.DefaultSensorStatus.RUNNING
+    assert died in cleanup(dg.build_sensor_context(instance)).skip_message
     assert status_of(instance, died) is Status.FAILURE
-    assert sweep(dg.build_sensor_context(instance)).skip_message == "Nothing was left behind."
+    assert cleanup(dg.build_sensor_context(instance)).skip_message == "Nothing was left behind."
 
 
 def test_the_projects_instance_is_one_for_unattended_nights(tmp_path, monkeypatch):
@@ -163,5 +180,5 @@ def test_the_projects_instance_is_one_for_unattended_nights(tmp_path, monkeypatc
         assert not instance.run_retries_retry_on_asset_or_op_failure
         concurrency = instance.get_concurrency_config()
         assert concurrency.pool_config.default_pool_limit == 1
-        assert concurrency.run_queue_config.max_concurrent_runs == 4
+        assert concurrency.run_queue_config.max_concurrent_runs == 25
         assert concurrency.run_queue_config.max_user_code_failure_retries == 10

@@ -1,4 +1,4 @@
-"""Old runs go, but never one without which something would seem never to have been made."""
+"""Old runs go, but never one that holds a latest materialization or a verdict of the gate."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import dagster as dg
 import pytest
 from daemon import write_config
 
+from mlops_assets.assets.names import PIPELINE_TAG, Names
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
-from mlops_assets.housekeeping.retention import Outdated, Retention, build_retention_sensor, clear, outdated
+from mlops_assets.housekeeping.retention import Outdated, Retention, build_retention_sensor, delete_outdated, outdated
 
 RETENTION = Retention(runs=90, logs=30)
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")
@@ -21,12 +22,13 @@ DAYS = dg.DailyPartitionsDefinition("2026-01-01")
 def daily(context):
     sys.stdout.write("made")
     if context.run.tags.get("fail"):
-        raise dg.Failure("told to")
+        raise dg.Failure("as requested")
 
 
-@dg.asset
-def production_model():
-    pass
+@dg.asset(partitions_def=DAYS)
+def production_model(context):
+    judged = context.run.tags.get("judged")
+    return dg.MaterializeResult(metadata={"model_version": 1, **({"judged": 1, "promoted": False} if judged else {})})
 
 
 @pytest.fixture
@@ -38,7 +40,11 @@ def instance(tmp_path):
 
 def run(instance, asset, ds=None, **tags):
     return dg.materialize(
-        [asset], instance=instance, partition_key=ds, tags={PROCESS_TAG: "a command", **tags}, raise_on_error=False
+        [asset],
+        instance=instance,
+        partition_key=ds,
+        tags={PROCESS_TAG: "a command", PIPELINE_TAG: "", **tags},
+        raise_on_error=False,
     ).run_id
 
 
@@ -65,27 +71,29 @@ def test_what_is_outdated():
 
 @pytest.mark.slow
 def test_superseded_and_failed_runs_go_and_what_is_made_stays(instance, tmp_path):
-    # given a day that was made twice, one that failed, one that was made and then failed, and two promotions
+    # given a day that was made twice, one that failed, one that was made and then failed, and a day's model that was
+    # judged, resolved, and resolved again
     superseded = run(instance, daily, "2026-01-01")
     latest = run(instance, daily, "2026-01-01")
     failed = run(instance, daily, "2026-01-02", fail="1")
     made = run(instance, daily, "2026-01-03")
     failed_later = run(instance, daily, "2026-01-03", fail="1")
-    promotions = [run(instance, production_model), run(instance, production_model)]
+    judged = run(instance, production_model, "2026-01-03", judged="1")
+    resolved = [run(instance, production_model, "2026-01-03") for _ in range(2)]
     going_on = instance.create_run_for_job(dg.define_asset_job("job").resolve(asset_graph=_graph())).run_id
     instance.report_run_canceling(instance.get_run_by_id(going_on))
     # when they are older than the limits
-    found, cursor = clear(instance, RETENTION, after(100))
+    found, cursor = delete_outdated(instance, RETENTION, Names(), after(100))
     # then only what nothing depends on is gone, with all its files
-    assert set(found.runs) == {superseded, failed, failed_later}
+    assert set(found.runs) == {superseded, failed, failed_later, resolved[0]}
     assert cursor is None
-    assert {one.run_id for one in instance.get_runs()} == {latest, made, *promotions, going_on}
-    assert [files_of(tmp_path, run_id) for run_id in found.runs] == [[], [], []]
-    # and Dagster still knows what was made, and every promotion
+    assert {one.run_id for one in instance.get_runs()} == {latest, made, judged, resolved[1], going_on}
+    assert [files_of(tmp_path, run_id) for run_id in found.runs] == [[], [], [], []]
+    # and Dagster still knows what was made, and every verdict of the gate
     assert instance.get_materialized_partitions(daily.key) == {"2026-01-01", "2026-01-03"}
     assert len(instance.fetch_materializations(production_model.key, limit=10).records) == 2
     assert instance.get_latest_materialization_event(daily.key).run_id == made
-    # and of the runs that stay what they printed is gone, but not their events
+    # and the runs that stay have lost their compute logs, but not their events
     assert logs_of(tmp_path, latest) == []
     assert instance.all_logs(latest)
 
@@ -94,10 +102,10 @@ def test_logs_go_before_runs(instance, tmp_path):
     # given two runs of a day
     runs = [run(instance, daily, "2026-01-01"), run(instance, daily, "2026-01-01")]
     # when they are not so old / then everything stays
-    assert clear(instance, RETENTION, after(29)) == (Outdated([], []), None)
+    assert delete_outdated(instance, RETENTION, Names(), after(29)) == (Outdated([], []), None)
     assert all(logs_of(tmp_path, run_id) for run_id in runs)
     # when they are older than logs may be / then the runs stay
-    clear(instance, RETENTION, after(31))
+    delete_outdated(instance, RETENTION, Names(), after(31))
     assert not any(logs_of(tmp_path, run_id) for run_id in runs)
     assert len(instance.get_runs()) == 2
 
@@ -112,7 +120,7 @@ def test_a_little_at_a_time_until_all_were_looked_at(instance):
     # when they are looked at in small steps, the cursor from one to the next
     deleted, cursor = [], None
     for _ in range(4):
-        found, cursor = clear(instance, RETENTION, after(100), cursor, batch=2)
+        found, cursor = delete_outdated(instance, RETENTION, Names(), after(100), cursor, batch=2)
         deleted += found.runs
     # then all were, and the next round begins
     assert sorted(deleted) == sorted(delete)
@@ -120,12 +128,12 @@ def test_a_little_at_a_time_until_all_were_looked_at(instance):
     assert cursor is None
 
 
-def test_the_sensor_says_what_it_did(instance):
-    # given a run of today / when the sensor looks / then it leaves it alone and says so
+def test_the_result_of_the_sensor(instance):
+    # given a run of today / when the sensor looks / then it leaves it alone
     run(instance, daily, "2026-01-01")
-    sensor = build_retention_sensor(RETENTION)
+    sensor = build_retention_sensor(Names(), RETENTION)
     context = dg.build_sensor_context(instance)
-    assert sensor(context).skip_message == "Deleted 0 runs; what 0 others printed is gone."
+    assert sensor(context).skip_message == "Deleted 0 runs, and the compute logs of 0 others."
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
 
 
@@ -134,10 +142,11 @@ def _graph():
 
 
 def test_runs_of_others_stay(tmp_path, instance):
-    # given an old run of another code location, and one of a command of ours
+    # given old runs of another code location, of another pipeline's command, and of a command of ours
     theirs = dg.DagsterRun("theirs", "7ea5e000-0000-4000-8000-000000000000", status=dg.DagsterRunStatus.SUCCESS)
     ours = run(instance, daily, "2026-01-05", fail="yes")
     instance.add_run(theirs)
+    run(instance, daily, "2026-01-05", fail="yes", **{PIPELINE_TAG: "churn"})
     # when / then only ours goes
-    found, _ = clear(instance, RETENTION, after(100), location="ours")
+    found, _ = delete_outdated(instance, RETENTION, Names(), after(100), location="ours")
     assert found.runs == [ours]
