@@ -25,7 +25,7 @@ from mlops_assets.assets.training_window import days_to_prepare
 from mlops_assets.checks.reference_day import Records
 from mlops_assets.checks.verdicts import blockers
 from mlops_assets.errors import MissingPartitionError, MlopsAssetsError
-from mlops_assets.housekeeping.cleanup import cleanup
+from mlops_assets.housekeeping.cleanup import clean_up
 from mlops_assets.housekeeping.dead_runs import tag_process
 from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
 from mlops_assets.runtime.runner import described, result_of
@@ -102,7 +102,7 @@ def begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
     report_days_by_hand(context, False)
     if backend.leaves_processes:  # what a killed run left at work must not work beside this one
         try:
-            for line in cleanup(context.instance, backend):
+            for line in clean_up(context.instance, backend):
                 context.log.warning(f"Removed what an earlier run left behind: {line}")
         except MlopsAssetsError as error:
             context.log.warning(f"What earlier runs may have left behind could not be looked for: {error}")

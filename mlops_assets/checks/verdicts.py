@@ -103,7 +103,9 @@ def judge(asset: str, ds: str, records: Records, limits: CheckLimits) -> list[Ve
     manifest = records.read(asset, ds)
     if manifest is None or asset not in CHECKS:
         return []
-    others = {info.name: _compared_with(manifest, info.name, records, limits) for info in manifest.files}
+    others = {
+        info.name: _compared_with(manifest, info.name, records, limits) for info in manifest.files if not info.problem
+    }
     return [_verdict(check, manifest, _chosen(check, others), limits) for check in CHECKS[asset]]
 
 

@@ -12,11 +12,11 @@ from mlops_assets.wiring.assembly import build_backend
 def run_cleanup(*, as_json: bool) -> None:
     """Remove what runs that are over left behind, and say what it was."""
     from mlops_assets.cli.instance import open_instance
-    from mlops_assets.housekeeping.cleanup import cleanup
+    from mlops_assets.housekeeping.cleanup import clean_up
 
     settings = Settings()
     with closing(build_backend(settings)) as backend, open_instance(settings) as instance:
-        removed = cleanup(instance, backend)
+        removed = clean_up(instance, backend)
         elsewhere = backend.leaves_processes
     if as_json:
         print_json({"removed": removed})

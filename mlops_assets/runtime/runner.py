@@ -120,21 +120,26 @@ class Runner:
 
     def _scan(self, file: File, ds: str, request: Request) -> Any:
         from mlops_assets.steps.duplicate_ids import RepeatedIds
-        from mlops_assets.store.delivered import scan
+        from mlops_assets.store.delivered import broken, scan
 
         path, params = self.store.folder(file.asset, ds) / file.name, request.params
-        if file.name != DATA and not path.exists():
+        if file.name != DATA and not path.is_file():
             return None  # the target may come later than the data
-        if path.exists():
+        if path.is_file():
             self._scanned[path] = stamp_of(path)
         ids = RepeatedIds(params.id_column)
-        found = scan(
-            path,
-            self.store.relative(file.asset, ds, file.name),
-            delimiter=params.csv_delimiter,
-            text_columns=(params.id_column, *params.text_columns),
-            observe=ids.add,
-        )
+        try:
+            found = scan(
+                path,
+                self.store.relative(file.asset, ds, file.name),
+                delimiter=params.csv_delimiter,
+                text_columns=(params.id_column, *params.text_columns),
+                observe=ids.add,
+            )
+        except DataError as error:
+            if file.name == DATA:
+                raise
+            return broken(path, str(error))  # predictions need no target
         return replace(found, repeated_ids=ids.count())
 
     def _stage(self, publication: Publication, file: File, content: Any, preview: list[dict[str, Any]]) -> FileInfo:

@@ -71,7 +71,7 @@ class Staleness:
         for file in step.outputs:
             path, info = folder / file.name, published.get(file.name)
             if info is None:
-                if file.kind is Kind.DELIVERED and path.exists():
+                if file.kind is Kind.DELIVERED and path.is_file():
                     return f"{file.name} was delivered since"
                 continue
             if not path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import DataError, SettingsError
@@ -11,6 +12,7 @@ from mlops_assets.store.layout import DATA, TARGET
 
 if TYPE_CHECKING:
     from mlops_assets.steps.parameters import Parameters
+    from mlops_assets.store.delivered import Scan
 
 MISSING_SHARE = {DATA: "missing_share", TARGET: "target_missing_share"}
 """File -> where the metadata have the share of missing values of its columns; a column without any is left out."""
@@ -47,27 +49,38 @@ def register(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     """Accept the files that somebody delivered for a day; they stay as they are.
 
     Raises:
-        DataError: ``data.csv`` is missing, or data and target cannot belong together.
+        DataError: ``data.csv`` is missing or broken. A broken target is registered with its problem.
     """
     data, target = inputs[DATA], inputs[TARGET]
-    if target is not None:
-        target_name(list(target.info.columns), params, ds)
-        by_id = params.id_column in data.info.columns and params.id_column in target.info.columns
-        if not by_id and data.info.rows != target.info.rows:
-            raise lengths_differ(data.info.rows, target.info.rows, params, ds)
-    scans = {DATA: data, TARGET: target}
+    if target is not None and not target.info.problem and (problem := _target_problem(data, target, params, ds)):
+        target = replace(target, info=replace(target.info, problem=problem))
+    delivered = {name: one for name, one in ((DATA, data), (TARGET, target)) if one is not None}
+    scans = {name: one for name, one in delivered.items() if not one.info.problem}
     warnings = [
         f"{name} does not end with a line break: it may have been cut off in its last value"
         for name, scan in scans.items()
-        if scan is not None and not scan.ends_with_newline
+        if not scan.ends_with_newline
     ]
-    metadata: dict[str, Any] = {"has_target": target is not None}
+    warnings += [one.info.problem for one in delivered.values() if one.info.problem]
+    metadata: dict[str, Any] = {"has_target": TARGET in scans}
     for name, scan in scans.items():
-        if scan is not None:
-            metadata |= _facts(name, scan.info.rows, scan.missing, scan.repeated_ids)
+        metadata |= _facts(name, scan.info.rows, scan.missing, scan.repeated_ids)
     if warnings:
         metadata["warnings"] = warnings
-    return Outcome({name: scan for name, scan in scans.items() if scan is not None}, metadata)
+    return Outcome(delivered, metadata)
+
+
+def _target_problem(data: Scan, target: Scan, params: Parameters, ds: str) -> str | None:
+    """Why data and target cannot belong together; the day is predicted all the same."""
+    data_columns, target_columns = data.info.columns or {}, target.info.columns or {}
+    try:
+        target_name(list(target_columns), params, ds)
+    except DataError as error:
+        return str(error)
+    by_id = params.id_column in data_columns and params.id_column in target_columns
+    if not by_id and data.info.rows != target.info.rows:
+        return str(lengths_differ(data.info.rows or 0, target.info.rows or 0, params, ds))
+    return None
 
 
 def _facts(name: str, rows: int, missing: Mapping[str, int], repeated_ids: int | None) -> dict[str, Any]:

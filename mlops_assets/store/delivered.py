@@ -17,6 +17,7 @@ import pyarrow.csv as pacsv
 from mlops_assets.errors import DataError
 from mlops_assets.store.csv_errors import Block, check_header, check_utf8, explain, unclosed_quote
 from mlops_assets.store.manifest import FileInfo
+from mlops_assets.store.publish import sha256
 from mlops_assets.store.tables import FOREIGN_NULLS
 
 BLOCK_BYTES = 32 << 20
@@ -44,6 +45,18 @@ class Scan:
     head: pa.Table
     ends_with_newline: bool
     repeated_ids: int | None = None
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A delivered file that cannot be used; its entry in the manifest says why."""
+
+    info: FileInfo
+
+
+def broken(path: Path, problem: str) -> Broken:
+    """Describe a delivered file that was refused."""
+    return Broken(FileInfo(path.name, sha256(path), path.stat().st_size, delimiter=",", problem=problem))
 
 
 def scan(
@@ -100,7 +113,8 @@ def scan(
 def _blocks(path: Path, source: str) -> Iterator[bytes]:
     """The file in pieces that end at the end of a row."""
     if not path.is_file():
-        raise DataError(f"{source} is missing. Expected a CSV file; deliver it, then run this again.")
+        found = "is no regular file" if path.exists() else "is missing"
+        raise DataError(f"{source} {found}. Expected a CSV file; deliver it, then run this again.")
     with path.open("rb") as file:
         rest = b""
         while data := file.read(BLOCK_BYTES):

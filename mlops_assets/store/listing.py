@@ -90,7 +90,7 @@ def _slim(manifest: Manifest) -> Manifest:
 def _files(folder: str) -> dict[str, Stamp]:
     try:
         with os.scandir(folder) as files:
-            return {one.name: _stamp(one.stat()) for one in files if not one.name.startswith(".")}
+            return {one.name: _stamp(one.stat()) for one in files if not one.name.startswith(".") and one.is_file()}
     except FileNotFoundError:  # it was removed while we looked
         return {}
 

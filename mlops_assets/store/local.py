@@ -150,12 +150,15 @@ class LocalStore:
     def info(self, asset: str, ds: str, name: str) -> FileInfo:
         """The manifest's entry of a published file; see :meth:`read_bytes` for the errors."""
         try:
-            return self.require(asset, ds).file(name)
+            info = self.require(asset, ds).file(name)
         except KeyError:
             raise MissingPartitionError(
-                f"{asset} of {ds} has no {name}. Deliver it, then run: mlops-assets materialize {asset}"
-                f" --partition {ds}"
+                f"{self.relative(asset, ds, name)} is missing. Deliver it (as a regular file), then run: mlops-assets"
+                f" materialize {asset} --partition {ds}"
             ) from None
+        if info.problem:
+            raise DataError(info.problem)
+        return info
 
     @contextlib.contextmanager
     def _opened(self, asset: str, ds: str, name: str) -> Iterator[tuple[IO[bytes], FileInfo]]:

@@ -23,7 +23,8 @@ class FileInfo:
         size: Bytes.
         rows: Data rows (header not counted) of a table; None for other files.
         columns: Column name -> Arrow type of a table, in the file's order; None for other files.
-        delimiter: Between the cells of a file that somebody else delivered; None for our own files.
+        delimiter: Between the cells of a delivered file; None for our own files.
+        problem: Why a delivered file cannot be used; None where it can.
     """
 
     name: str
@@ -32,6 +33,7 @@ class FileInfo:
     rows: int | None = None
     columns: dict[str, str] | None = None
     delimiter: str | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)

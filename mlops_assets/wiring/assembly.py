@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from mlops_assets.backends.local import LocalBackend
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from mlops_assets.automation.launcher import Launcher
     from mlops_assets.backends.base import Backend
     from mlops_assets.backends.docker.config import DockerConfig
+    from mlops_assets.housekeeping.retention import Retention
     from mlops_assets.tracking.tracker import Tracking
 
 
@@ -92,27 +91,39 @@ def build_parts(settings: Settings, backend: Backend | None = None, tracking: Tr
 
 def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:
     """What starts runs by itself."""
-    from mlops_assets.automation.due_days import Objection, Watcher
+    from mlops_assets.automation.due_days import DueDays, Objection
     from mlops_assets.automation.launcher import Launcher
     from mlops_assets.checks.reference_day import Records
     from mlops_assets.checks.verdicts import blockers
     from mlops_assets.store.listing import Survey
 
-    cadence, limits = settings.cadence(), settings.check_limits()
+    store, limits = build_store(settings), settings.check_limits()
 
     def objections() -> Objection:
-        records = Records.of(build_store(settings))
+        records = Records.of(store)
         return lambda asset, ds: " ".join(one.message for one in blockers(asset, ds, records, limits)) or None
 
-    watcher = Watcher(
-        Survey(build_store(settings)),
-        cadence,
+    due_days = DueDays(
+        Survey(store),
+        settings.cadence(),
         delivered=settings.source == "files",
         delimiter=settings.csv_delimiter,
         objections=objections,
+    )
+    return Launcher(
+        settings.cadence(),
+        due_days,
+        build_names(settings),
         has_model=lambda: settings.model_version is not None or tracking.registry.production() is not None,
     )
-    return Launcher(cadence, watcher)
+
+
+def build_retention(settings: Settings) -> Retention:
+    """How long Dagster's records stay."""
+    from mlops_assets.housekeeping.retention import Retention
+
+    # A failed run keeps its day from being started again as long as the day is within reach.
+    return Retention(runs=max(settings.keep_runs_days, settings.catchup_days + 1), logs=settings.keep_logs_days)
 
 
 def docker_config(settings: Settings) -> DockerConfig:
@@ -140,20 +151,30 @@ def build_channels(settings: Settings) -> Channels:
     return Channels(settings.alert_urls)
 
 
-def build_alerting(settings: Settings, launcher: Launcher | None = None) -> Alerting | None:
-    """Whom to tell what; None if there is nobody to tell."""
+def build_alerting(settings: Settings, launcher: Launcher, tracking: Tracking) -> Alerting | None:
+    """What is sent to whom; None if there is no target."""
     if not settings.alert_urls:
         return None
-    from mlops_assets.alerts.late_data import late_alerts
+    from mlops_assets.alerts.late_data import LateData
     from mlops_assets.alerts.outbox import Outbox
     from mlops_assets.alerts.sensor import Alerting
-    from mlops_assets.backends.process_id import is_gone, process_tag
+    from mlops_assets.automation.config import DAILY_JOBS
 
-    alerting = Alerting(
-        outbox=Outbox(settings.home.absolute() / "alerts.db", process=process_tag, is_gone=is_gone),
+    names = build_names(settings)
+    late = LateData(
+        names,
+        jobs=lambda instance: [job for job in DAILY_JOBS if launcher.is_on(instance, job)],
+        overdue=launcher.overdue,
+        due_at=lambda job, ds: launcher.calendars[job].due_at(ds),
+        had_model=lambda: settings.model_version is not None or bool(tracking.registry.history()),
+        deadline_hours=launcher.config.deadline_hours,
+    )
+    return Alerting(
+        names=names,
+        outbox=Outbox(settings.home.absolute() / f"{names.of('alerts')}.db"),
         channels=build_channels(settings),
         kinds=frozenset(settings.alert_on),
         dagster_url=settings.dagster_url,
         seconds=settings.sensor_seconds,
+        late=late,
     )
-    return alerting if launcher is None else replace(alerting, late=partial(late_alerts, launcher))

@@ -1,73 +1,56 @@
-"""All Dagster definitions from their parts; tests pass other parts."""
+"""All Dagster definitions of a pipeline."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from mlops_assets.alerts.sensor import build_alert_sensors
 from mlops_assets.assets.assets import build_assets
-from mlops_assets.assets.resources import build_resources
+from mlops_assets.assets.judging import held_out
 from mlops_assets.assets.retries import retry_policy
-from mlops_assets.housekeeping.retention import Retention, build_retention_sensor
-from mlops_assets.housekeeping.sensors import build_sensors
+from mlops_assets.automation.jobs import build_jobs
+from mlops_assets.automation.judge_schedule import build_judge_schedule
+from mlops_assets.automation.schedules import build_schedules
+from mlops_assets.automation.sensors import build_readiness_sensors
+from mlops_assets.housekeeping.retention import build_retention_sensor
+from mlops_assets.housekeeping.sensors import build_cleanup_sensor
+from mlops_assets.wiring import assembly
 
 if TYPE_CHECKING:
-    from mlops_assets.alerts.sensor import Alerting
-    from mlops_assets.automation.launcher import Launcher
-    from mlops_assets.tracking.tracker import Tracking
+    from mlops_assets.wiring.pipeline import Pipeline
 
 
-def assemble(
-    days: dg.DailyPartitionsDefinition,
-    parts: Parts,
-    *,
-    names: Names = THE_ONLY_PIPELINE,
-    launcher: Launcher | None = None,
-    retention: Retention | None = None,
-    alerting: Alerting | None = None,
-) -> dg.Definitions:
-    """The code location.
-
-    Args:
-        days: The partitions.
-        parts: What the assets work with.
-        names: Of the pipeline.
-        launcher: Starts runs by itself; without one there are the assets and the sensors that keep house.
-        retention: How long runs and logs stay; without one nothing is ever deleted.
-        alerting: Whom to tell what; without one nobody is told.
-    """
-    retries = None if launcher is None else retry_policy(launcher.cadence.retries, launcher.cadence.retry_seconds)
-    sensors = [
-        *build_sensors(tracking, backend),
-        *([build_retention_sensor(retention)] if retention else []),
-        *build_alert_sensors(alerting),
-    ]
+def build_definitions(pipeline: Pipeline) -> dg.Definitions:
+    """The code location of a pipeline: assets, jobs, schedules, sensors, resources."""
+    settings, names, tracking = pipeline.settings, pipeline.names, pipeline.tracking
+    launcher = assembly.build_launcher(settings, tracking)
+    retries = retry_policy(launcher.config.retries, launcher.config.retry_seconds)
+    unjudged = _Unjudged(pipeline)
     return dg.Definitions(
-        assets=[*build_assets(days, names, retries)],
-        resources=build_resources(parts),
+        assets=[*build_assets(assembly.build_days(settings), names, retries)],
+        resources=pipeline.resources,
+        jobs=build_jobs(names),
+        schedules=[*build_schedules(launcher), build_judge_schedule(launcher, unjudged)],
+        sensors=[
+            *build_readiness_sensors(launcher),
+            build_cleanup_sensor(names, tracking, pipeline.backend),
+            build_retention_sensor(names, assembly.build_retention(settings)),
+            *build_alert_sensors(assembly.build_alerting(settings, launcher, tracking)),
+        ],
         # One process a run: interpreters and heavy imports start once for all steps and days.
         executor=dg.in_process_executor,
-        **({"sensors": sensors} if launcher is None else _automated(launcher, tracking, sensors)),
     )
 
 
-def _automated(launcher: Launcher, tracking: Tracking, sensors: list[dg.SensorDefinition]) -> dict[str, Any]:
-    from mlops_assets.automation.config import PROMOTE, TRAIN
-    from mlops_assets.automation.jobs import build_jobs
-    from mlops_assets.automation.promotion_schedule import build_promotion_sensor, unjudged
-    from mlops_assets.automation.schedules import build_schedules
-    from mlops_assets.automation.sensors import build_readiness_sensors
+class _Unjudged:
+    """The versions that the gate would judge now, by number."""
 
-    jobs = build_jobs()
-    return {
-        "jobs": [*jobs.values()],
-        "schedules": build_schedules(launcher, partial(unjudged, tracking)),
-        "sensors": [
-            *sensors,
-            *build_readiness_sensors(launcher),
-            build_promotion_sensor(launcher.cadence, jobs[TRAIN], jobs[PROMOTE]),
-        ],
-    }
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def __call__(self) -> list[int]:
+        registry = self._pipeline.tracking.registry
+        basis = held_out(self._pipeline.store).basis(registry.production())
+        return [version.number for version in registry.unjudged(basis)]
