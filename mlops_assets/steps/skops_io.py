@@ -1,24 +1,21 @@
-"""Models as bytes: dumping, loading what we trust, nothing else. Works without any MLflow server.
+"""Models as bytes in skops' format: dumping, and loading only what is on our allow-list.
 
-The format is skops, which builds only types that somebody allowed. The allow-list is the constant below, never the one
-inside the file or its MLmodel. Two allowed types (the node arrays of trees) are dangerous by content, so
-`mlops_assets.tracking.nodes` checks that.
+skops builds only types that the caller allows. The allow-list is `TRUSTED_TYPES` below, never a list inside the file.
+Some allowed types (the node arrays of trees) can crash the process if their content is forged, so a caller compares the
+file's SHA-256 with the registered one **before** it calls `load_model`.
 """
 
 from __future__ import annotations
 
 import io
-import zipfile
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mlops_assets.tracking.errors import UntrustedModelError
-from mlops_assets.tracking.nodes import check_nodes
+from mlops_assets.errors import MlopsAssetsError
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-#: What pipelines of our estimators hold beyond skops' own defaults.
 TRUSTED_TYPES: tuple[str, ...] = (
     # HistGradientBoosting with categorical features keeps partial(check_array, …) in its own preprocessor.
     "functools.partial",
@@ -26,18 +23,23 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "mlops_assets.steps.features.date_part_names",
     "mlops_assets.steps.features.date_parts",
     "numpy.dtype",
-    "sklearn.model_selection._split.StratifiedKFold",
     # How TargetEncoder cross-fits, from scikit-learn 1.9.
-    # Safe only together with `check_nodes`.
+    "sklearn.model_selection._split.StratifiedKFold",
+    # Only for files whose SHA-256 was checked: forged nodes read outside of their array.
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
 )
+"""Types that pipelines of our estimators hold beyond skops' own defaults."""
+
+
+class UntrustedModelError(MlopsAssetsError):
+    """A model was not loaded: its file is damaged, holds other types than ours, or needs other libraries."""
 
 
 def dump_model(pipeline: Pipeline) -> bytes:
-    """Serialize a fitted pipeline in skops' format.
+    """Serialize a fitted pipeline.
 
-    The bytes differ from call to call (skops writes object ids); compare models by `model_digest`.
+    The bytes differ from call to call (skops writes object ids), so they are no identity of the content.
     """
     import skops.io
 
@@ -45,35 +47,56 @@ def dump_model(pipeline: Pipeline) -> bytes:
     return data
 
 
-def load_model(source: str | Path | bytes) -> Pipeline:
-    """Build a pipeline from a file or bytes of `dump_model`.
+def load_model(data: bytes, what: str, libraries: Mapping[str, str] | None = None) -> Pipeline:
+    """Build a pipeline from what `dump_model` gave.
 
     Args:
-        source: Path of a ``.skops`` file, or its content.
+        data: Content of a file whose SHA-256 was checked.
+        what: Names the model in messages: ``version 3 of model 'churn'``.
+        libraries: Library to version, of what the model was trained with.
 
     Raises:
-        UntrustedModelError: The file holds a type that is not on our list, a tree that points outside itself, or is no
-            skops file.
-        FileNotFoundError: There is no such file.
+        UntrustedModelError: The file is damaged, holds a type that is not on our list, or was trained with a
+            scikit-learn that the installed one cannot read.
     """
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
-    where = "the given bytes" if isinstance(source, bytes) else str(source)
-    data = source if isinstance(source, bytes) else Path(source).read_bytes()
     try:
-        pipeline = skops.io.load(io.BytesIO(data), trusted=list(TRUSTED_TYPES))
-        check_nodes(pipeline)
-    except UntrustedTypesFoundException as error:
-        names = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED_TYPES))
-        raise UntrustedModelError(
-            f"The model in {where} was not loaded: it holds types that are not trusted: {', '.join(names)}. Expected a "
-            "scikit-learn pipeline of our own training. Train the model again; if the types are yours, add them to "
-            "TRUSTED_TYPES in mlops_assets/tracking/models.py after a review."
-        ) from error
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, ImportError, MemoryError) as error:
-        raise UntrustedModelError(
-            f"The model in {where} was not loaded: the file is damaged or was made by another program ({error}). "
-            "Expected a file that dump_model wrote. Restore it from a backup or train the model again."
-        ) from error
-    return pipeline
+        return skops.io.load(io.BytesIO(data), trusted=list(TRUSTED_TYPES))
+    except Exception as error:  # a damaged file, or one of another version, may raise anything
+        if way_out := _other_version(libraries or {}):
+            why = f"{way_out} ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        elif isinstance(error, UntrustedTypesFoundException):
+            foreign = sorted(set(held_types(data)) - set(TRUSTED_TYPES))
+            why = (
+                f"it holds types that are not trusted: {', '.join(foreign)}. Expected a scikit-learn pipeline of our"
+                " own training. Train the model again, or promote another version."
+            )
+        else:
+            why = (
+                f"the file is damaged or was made by another program ({error}). Restore it from a backup, train the"
+                " model again, or promote another version."
+            )
+        raise UntrustedModelError(f"{what[:1].upper()}{what[1:]} was not loaded: {why}") from error
+
+
+def held_types(data: bytes) -> list[str]:
+    """The types in a dumped model that a loader must be told to trust; sorted."""
+    import skops.io
+
+    return sorted(skops.io.get_untrusted_types(data=data))
+
+
+def _other_version(libraries: Mapping[str, str]) -> str:
+    """What to do when the installed scikit-learn is not the one of the training; empty if it is, or is unknown."""
+    import sklearn
+
+    trained, installed = libraries.get("scikit-learn", ""), sklearn.__version__
+    if not trained or trained.split(".")[:2] == installed.split(".")[:2]:
+        return ""
+    return (
+        f"it was trained with scikit-learn {trained}, and {installed} is installed, which cannot read it. Install"
+        f" scikit-learn {trained}, or set MLOPS_BACKEND=docker, which serves a model by the image that trained it, or"
+        " train and promote a new model"
+    )

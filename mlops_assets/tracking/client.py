@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mlops_assets.tracking.config import TrackingConfig
 
-_REFUSED = {400, 401, 403, 404, 405, 409, 422, 501}  # HTTP's codes for what will be refused again
+_REFUSED = {400, 401, 403, 404, 405, 409, 422, 501}  # HTTP codes of requests that fail again when repeated
 _NOISY = ("alembic", "mlflow.store.db.utils")
 
 
@@ -77,7 +77,7 @@ class Connection:
         """Turn the exceptions of MLflow, its database and the file system into a `TrackingError`.
 
         Args:
-            doing: What was tried, to follow "MLflow could not".
+            doing: What is tried, to follow "MLflow could not".
 
         Raises:
             TrackingError: MLflow refused, or failed (TrackingAwayError).
@@ -100,16 +100,16 @@ class Connection:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether MLflow understood and said no; it would say so again."""
+    """Whether MLflow refused the request, so that a retry is pointless."""
     from mlflow.exceptions import MlflowException
 
     return isinstance(error, MlflowException) and error.get_http_status_code() in _REFUSED  # type: ignore[no-untyped-call]
 
 
 def _create_database(path: Path) -> None:
-    """Make a SQLite store that is complete from the moment it bears its name.
+    """Create a SQLite store that is complete from the moment it gets its name.
 
-    MLflow builds one by forty migrations. A process that is killed between two of them leaves a database that no
+    MLflow creates one by forty migrations. A process that is killed between two of them leaves a database that no
     later process can open or migrate.
     """
     from mlflow import MlflowClient
@@ -137,8 +137,7 @@ def set_process_switches() -> None:
 def store_lock(config: TrackingConfig) -> Iterator[None]:
     """Hold an exclusive lock on a SQLite store (between processes); does nothing for servers and other databases.
 
-    MLflow creates and migrates a fresh database without any lock, so two processes that start together would break each
-    other.
+    MLflow creates and migrates a fresh database without any lock, so two processes that start together would break it.
     """
     path = sqlite_path(config)
     if path is None:
@@ -161,7 +160,7 @@ def sqlite_path(config: TrackingConfig) -> Path | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the migration chatter of a fresh database off the user's terminal."""
+    """Keep the log of a fresh database's migrations off the user's terminal."""
     loggers = [logging.getLogger(name) for name in _NOISY]
     levels = [logger.level for logger in loggers]
     try:

@@ -10,10 +10,6 @@ class TrackingError(MlopsAssetsError):
 
 
 class TrackingAwayError(TrackingError):
-    """MLflow cannot be reached, or has trouble of its own."""
+    """MLflow cannot be reached, or failed on its side."""
 
     can_retry = True
-
-
-class UntrustedModelError(TrackingError):
-    """A model file holds types that are not on our allow-list, or content that could crash the process."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from mlops_assets.tracking.entities import Promotion
+from mlops_assets.tracking.tag_json import to_tag
 
 PREFIX = "mlops.promotion."
-#: A promotion that has begun; it becomes history when every write is done.
 PENDING = PREFIX + "pending"
-# registered_model_tags.value is String(5000) in MLflow's schema, whatever its validation allows.
-_LIMIT = 5000
+"""A promotion that has begun; it becomes history when every write is done."""
 
 
 def read(tags: Mapping[str, str]) -> list[Promotion]:
@@ -32,33 +30,23 @@ def key(number: int) -> str:
 
 
 def encode(number: int, promotion: Promotion) -> str:
-    """A promotion as compact JSON that fits into a tag.
-
-    What does not fit is left out in this order: the scores, then the end of the reason.
-    """
+    """A promotion as JSON that fits into a tag."""
     content = {"number": number, **asdict(promotion)}
     del content["changed"]
-    text = _dumps(content)
-    if len(text) > _LIMIT:
-        text = _dumps({**content, "scores": {"omitted": "too long for an MLflow tag"}})
-    if len(text) > _LIMIT:
-        # A non-ASCII character takes six characters of JSON at most.
-        text = _dumps({**content, "scores": {}, "reason": promotion.reason[:500] + "…", "by": promotion.by[:100]})
-    return text
+    return to_tag(content)
 
 
 def decode(text: str) -> tuple[int, Promotion]:
-    """Number and promotion of a tag's value; fields of a later version of this package are ignored."""
+    """Number and promotion of a tag's value."""
     content = json.loads(text)
     number = int(content.pop("number"))
-    known = {name: value for name, value in content.items() if name in Promotion.__dataclass_fields__}
-    return number, Promotion(**known)
+    return number, Promotion(**content)
 
 
 def before(promotions: list[Promotion]) -> list[int]:
     """Versions that served one after the other, as a stack.
 
-    A rollback takes off what it undid, so a later rollback never returns to it.
+    A rollback removes what it undid from the stack, so a later rollback never returns to it.
     """
     stack: list[int] = []
     for promotion in promotions:
@@ -78,12 +66,3 @@ def _keys(tags: Mapping[str, str]) -> list[str]:
 
 def _number(name: str) -> int:
     return int(name.removeprefix(PREFIX))
-
-
-def _dumps(content: Mapping[str, object]) -> str:
-    return json.dumps(content, separators=(",", ":"), default=_jsonable)
-
-
-def _jsonable(value: Any) -> object:
-    """A numpy scalar as Python's, everything else as text."""
-    return value.item() if hasattr(value, "item") else str(value)

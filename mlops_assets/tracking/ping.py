@@ -8,7 +8,7 @@ import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mlops_assets.tracking.config import split_credentials
 from mlops_assets.tracking.errors import TrackingAwayError
@@ -29,7 +29,7 @@ def ping(config: TrackingConfig, timeout: float = TIMEOUT_SECONDS) -> None:
         timeout: Seconds to wait for an answer.
 
     Raises:
-        TrackingAwayError: Nobody answers, or the SQLite file cannot be written; the message says what to do.
+        TrackingAwayError: There is no answer, or the SQLite file cannot be written; the message says what to do.
     """
     try:
         if config.is_server:
@@ -52,18 +52,20 @@ def _ping_http(uri: str, timeout: float) -> None:
     import urllib.request
 
     address, userinfo = split_credentials(uri)
-    request = urllib.request.Request(address.rstrip("/") + "/health")  # noqa: S310 (scheme checked by the caller)
+    parts = urlsplit(address)
+    health = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/health"))
+    request = urllib.request.Request(health)  # noqa: S310 (scheme checked by the caller)
     if userinfo:
         request.add_header("Authorization", "Basic " + base64.b64encode(userinfo.encode()).decode())
     try:
         urllib.request.urlopen(request, timeout=timeout).close()  # noqa: S310 (scheme checked by the caller)
     except urllib.error.HTTPError as error:
         error.close()
-        # A proxy may hide /health or ask for a login: somebody is there, the first real call tells the rest.
+        # A proxy may hide /health or ask for a login: something answers, the first real call shows the rest.
         if error.code >= _SERVER_ERROR:
             raise OSError(f"it answers HTTP {error.code}") from None
     except urllib.error.URLError as error:
-        # Somebody is there. Which certificates are good is told to MLflow (MLFLOW_TRACKING_SERVER_CERT_PATH, …).
+        # Something answers. MLflow has settings for certificates of its own (MLFLOW_TRACKING_SERVER_CERT_PATH, …).
         if not isinstance(error.reason, ssl.SSLError):
             raise
 

@@ -1,189 +1,73 @@
-"""Which version serves: promotion, rollback and their history.
-
-The truth is MLflow's stage ``Production``; the alias ``champion`` follows it, and every promotion leaves one history
-entry. MLflow has no transaction over the three, so a promotion first writes what it is about to do (a pending entry),
-then stage, alias, history, and then removes the pending entry. Whoever comes next finds a pending entry only after a
-crash, and finishes it if the stage had changed, or drops it if not. On SQLite a file lock keeps promotions one after
-the other; on a server, run one promotion at a time.
-"""
+"""The registered model as a whole: versions and promotions (inherited), the gate's verdicts, the files."""
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from pathlib import Path
 
-from mlops_assets.tracking import history as log
-from mlops_assets.tracking.entities import Promotion, Version
-from mlops_assets.tracking.errors import TrackingError
-from mlops_assets.tracking.versions import Versions, to_version
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import RegisteredModel
-
-STAGE = "Production"
-ALIAS = "champion"
-_logger = logging.getLogger(__name__)
+from mlops_assets.tracking.entities import VERDICT_TAG, Verdict, Version
+from mlops_assets.tracking.model_files import fetch_files
+from mlops_assets.tracking.promotions import Promotions
+from mlops_assets.tracking.tag_json import to_tag
 
 
-class Registry(Versions):
-    """The versions of one registered model, and which of them is in production."""
+class Registry(Promotions):
+    """The versions of one registered model, which of them is in production, and why."""
 
-    def production(self) -> Version | None:
-        """The version in stage ``Production``, if any; repairs what a crash left half done."""
-        model = self._settled()
-        return _in_production(model) if model else None
+    def unjudged(self, basis: str) -> list[Version]:
+        """The versions that the gate has to judge, by number.
 
-    def history(self) -> list[Promotion]:
-        """All promotions and rollbacks, oldest first."""
-        model = self._settled()
-        return log.read(model.tags) if model else []
-
-    def in_service(self) -> tuple[list[int], int | None]:
-        """The versions in stage ``Production`` and the one with the alias, as they are: nothing is repaired."""
-        with self._connection.exclusive():  # a promotion that is under way would look like a fault
-            staged = [version.number for version in self.versions() if version.stage == STAGE]
-            model = self._read()
-        alias = model.aliases.get(ALIAS) if model else None
-        return staged, None if alias is None else int(alias)
-
-    def promote(
-        self, version: int | Version, *, reason: str, by: str, scores: Mapping[str, object] | None = None
-    ) -> Promotion:
-        """Put a version into production and archive the one before.
-
-        Promoting the version that is in production already changes nothing: the entry that put it there is returned,
-            with
-        ``changed=False``, and no history is written. So a repeated call after a crash or a retry is harmless.
+        That is, versions of ours without a final verdict about which nobody has decided by hand (promoted, demoted or
+        archived). An undecided one counts only if what it was judged on has changed.
 
         Args:
-            version: Version or its number.
-            reason: Why, for people.
-            by: Who or what promotes.
-            scores: What the decision was based on; JSON values, left out of the history if far too long.
+            basis: Identity of what would be judged on now.
+        """
+        decided = {number for past in self.history() for number in (past.from_version, past.to_version)}
+        return [
+            version
+            for version in self.versions()
+            if version.is_ours
+            and version.number not in decided
+            and version.stage not in {"Production", "Archived"}
+            and (version.verdict is None or not (version.verdict.is_final or version.verdict.basis == basis))
+        ]
+
+    def record_verdict(self, number: int, verdict: Verdict) -> None:
+        """Keep a verdict as a tag of the version, and as its description for people.
 
         Raises:
             TrackingError: No such version, or MLflow refused.
         """
-        number = version.number if isinstance(version, Version) else int(version)
-        with self._connection.exclusive():
-            return self._promote(Promotion(_now(), by, reason, None, number, dict(scores or {})))
+        with self._connection.errors(f"record the verdict on version {number}"):
+            client = self._connection.client
+            # The tag last: it is what counts, and after a crash in between both are written again.
+            client.update_model_version(self._name, str(number), _sentence(verdict))
+            client.set_model_version_tag(self._name, str(number), VERDICT_TAG, to_tag(asdict(verdict)))
 
-    def rollback(self, *, reason: str, by: str) -> Promotion:
-        """Put the version into production that was there before; a second rollback goes one further back.
+    def fetch(self, version: Version, into: Path) -> None:
+        """Put ``model.skops`` and ``model.json`` of a version into a folder.
+
+        A file gets its name only after its SHA-256 was found to be the registered one; a file that is there and right
+        is not fetched again.
 
         Args:
-            reason: Why, for people.
-            by: Who or what rolls back.
+            version: Whose files.
+            into: Folder; created when missing.
 
         Raises:
-            TrackingError: There is no earlier version, or MLflow refused.
+            TrackingError: The version was registered by hand, its files are missing or were changed, or MLflow refused
+                or cannot be reached.
         """
-        with self._connection.exclusive():
-            model = self._heal(self._read())
-            serving = _in_production(model) if model else None
-            number = serving.number if serving else None
-            existing = {known.number for known in self.versions()}
-            stack = log.before(log.read(model.tags)) if model else []
-            while stack and (stack[-1] == number or stack[-1] not in existing):
-                stack.pop()
-            if not stack:
-                raise TrackingError(self._nothing_before(number))
-            return self._promote(Promotion(_now(), by, reason, None, stack[-1], rollback=True))
-
-    def _nothing_before(self, number: int | None) -> str:
-        why = f"no version was in production before version {number}" if number else "no version was ever in production"
-        where = self._connection.config.safe_uri
-        return f"Model {self._name!r} at {where} cannot be rolled back: {why}. Promote the version you want instead."
-
-    def _promote(self, promotion: Promotion) -> Promotion:
-        """Write the pending entry, stage, alias, history; the lock is held."""
-        target = self.version(promotion.to_version)
-        model = self._heal(self._read())
-        if model is None:
-            raise AssertionError
-        serving = _in_production(model)
-        if serving and serving.number == target.number:
-            _logger.info("Version %s of model %r is in production already.", target.number, self._name)
-            done = [past for past in log.read(model.tags) if past.to_version == target.number]
-            return replace(done[-1] if done else promotion, changed=False)
-        promotion = replace(promotion, from_version=serving.number if serving else None)
-        number = log.next_number(model.tags)
-        with self._connection.errors(f"promote version {target.number}"):
-            self._connection.client.set_registered_model_tag(self._name, log.PENDING, log.encode(number, promotion))
-            self._set_stage(target.number)
-            self._finish(number, promotion)
-        return promotion
-
-    def _finish(self, number: int, promotion: Promotion) -> None:
-        """What follows the change of stage; safe to repeat."""
-        client = self._connection.client
-        client.set_registered_model_alias(self._name, ALIAS, str(promotion.to_version))
-        client.set_registered_model_tag(self._name, log.key(number), log.encode(number, promotion))
-        client.delete_registered_model_tag(self._name, log.PENDING)
-
-    def _set_stage(self, number: int) -> None:
-        with warnings.catch_warnings():
-            # Stages are what the users asked for; this is the one place that uses them.
-            warnings.filterwarnings("ignore", message=".*transition_model_version_stage.*", category=FutureWarning)
-            self._connection.client.transition_model_version_stage(
-                self._name, str(number), STAGE, archive_existing_versions=True
-            )
-
-    def _read(self) -> RegisteredModel | None:
-        client = self._connection.client  # before the import: connecting sets MLflow's switches, which are read there
-        from mlflow.exceptions import MlflowException
-
-        with self._connection.errors("read the registered model"):
-            try:
-                return client.get_registered_model(self._name)
-            except MlflowException as error:
-                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                    return None
-                raise
-
-    def _settled(self) -> RegisteredModel | None:
-        """The registered model with stage, alias and history in step."""
-        model = self._read()
-        if model is None or _in_step(model):
-            return model
-        with self._connection.exclusive():
-            return self._heal(self._read())
-
-    def _heal(self, model: RegisteredModel | None) -> RegisteredModel | None:
-        """Finish or drop a promotion that a crash interrupted, then let the alias follow the stage."""
-        if model is None or _in_step(model):
-            return model
-        serving = _in_production(model)
-        client = self._connection.client
-        _logger.warning("Stage, alias and history of model %r are out of step; repairing them.", self._name)
-        with self._connection.errors("repair an interrupted promotion"):
-            if log.PENDING in model.tags:
-                number, promotion = log.decode(model.tags[log.PENDING])
-                if serving and serving.number == promotion.to_version:
-                    self._finish(number, promotion)
-                else:
-                    client.delete_registered_model_tag(self._name, log.PENDING)
-            if serving:
-                client.set_registered_model_alias(self._name, ALIAS, str(serving.number))
-            elif ALIAS in model.aliases:
-                client.delete_registered_model_alias(self._name, ALIAS)
-        return self._read()
+        fetch_files(self._connection, version, into)
 
 
-def _in_production(model: RegisteredModel) -> Version | None:
-    return next((to_version(entity) for entity in model.latest_versions if entity.current_stage == STAGE), None)
+def _sentence(verdict: Verdict) -> str:
+    text = f"{verdict.outcome.capitalize()} on {verdict.at[:10]}: {verdict.reason.rstrip('.')}"[:4000]
+    return f"{text} ({_listed(verdict.scores)})." if verdict.scores else f"{text}."
 
 
-def _in_step(model: RegisteredModel) -> bool:
-    serving = _in_production(model)
-    expected = str(serving.number) if serving else None
-    alias = model.aliases.get(ALIAS)
-    return log.PENDING not in model.tags and (str(alias) if alias is not None else None) == expected
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+def _listed(scores: Mapping[str, object]) -> str:
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in scores.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())[:900]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,18 +16,23 @@ with warnings.catch_warnings():
     # MLflow and its dependencies deprecate things while they are imported; nothing of ours is involved.
     warnings.simplefilter("ignore")
     importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
-    import tracking_samples as samples
-    from tracking_samples import REQUIREMENTS, config
+    importlib.import_module("mlflow.pyfunc")
+    importlib.import_module("mlflow.sklearn")
+    from mlflow import MlflowClient
+    from tracking_samples import config, trained
 
-from mlops_assets.steps.skops_io import dump_model, load_model
 from mlops_assets.tracking import Tracking
+
+
+class Crash(BaseException):
+    """Stands for a kill: no later call gets through either."""
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory) -> Path:
     """A migrated, otherwise empty store."""
     folder = tmp_path_factory.mktemp("template")
-    Tracking(config(folder)).registry.versions()
+    Tracking(config(folder)).connect()
     return folder / "mlflow.db"
 
 
@@ -34,58 +42,77 @@ def tracking(template, tmp_path) -> Tracking:
     return Tracking(config(tmp_path))
 
 
-@pytest.fixture(scope="session")
-def data():
-    return samples.frame()
-
-
-@pytest.fixture(scope="session")
-def fitted(data):
-    """One fitted pipeline of each kind; tests that change one take a copy."""
-    return {kind: samples.pipeline(kind).fit(*data) for kind in (*samples.KINDS, "categorical")}
+@pytest.fixture
+def client(tracking) -> MlflowClient:
+    """The store as another MLflow user sees it."""
+    return MlflowClient(tracking.config.uri, tracking.config.uri)
 
 
 @pytest.fixture
-def copy_of(fitted):
-    return lambda kind: load_model(dump_model(fitted[kind]))
-
-
-@pytest.fixture
-def train(fitted, data):
-    """Log and register a version; a label makes the digest, real content is not needed where nothing is loaded."""
-
-    def _train(tracking, digest="d1", ds="2024-01-01", kind="logistic"):
-        with tracking.model_run("train", tags={"dagster_run_id": "run-1"}) as run_id:
-            logged = tracking.log_model(
-                run_id, fitted[kind], example=data[0], types=samples.TYPES, requirements=REQUIREMENTS
-            )
-            return tracking.registry.register(logged, run_id, digest=digest, ds=ds, tags={"team": "blue"})
-
-    return _train
+def file(tmp_path) -> Path:
+    """Stands for a model's file where nothing is loaded."""
+    path = tmp_path / "trained.skops"
+    path.write_bytes(b"a model")
+    return path
 
 
 @pytest.fixture(scope="session")
 def _three(template, tmp_path_factory) -> Path:
-    """A store with three registered versions without files."""
-    from mlops_assets.tracking.entities import LoggedModel
-
     folder = tmp_path_factory.mktemp("three")
     shutil.copy(template, folder / "mlflow.db")
+    (folder / "file").write_bytes(b"a model")
     tracking = Tracking(config(folder))
-    with tracking.model_run("train", tags={}) as run_id:
-        for number in (1, 2, 3):
-            logged = LoggedModel(f"m-{number}", f"{folder}/nowhere/{number}")
-            tracking.registry.register(logged, run_id, digest=f"d{number}", ds=f"2024-01-0{number}", tags={})
+    for number in (1, 2, 3):
+        tracking.record_model(trained(folder / "file", recipe=f"r{number}", ds=f"2024-01-0{number}"))
     return folder / "mlflow.db"
 
 
 @pytest.fixture
-def three(_three, tmp_path) -> Tracking:
+def three(_three, tracking, tmp_path) -> Tracking:
+    """A store with three versions."""
     shutil.copy(_three, tmp_path / "mlflow.db")
-    return Tracking(config(tmp_path))
+    return tracking
 
 
 @pytest.fixture
 def reopen():
     """The same store as another process would see it."""
     return lambda tracking: Tracking(tracking.config)
+
+
+@pytest.fixture
+def by_hand(client):
+    """Register a version as a person would, without any tag of ours."""
+
+    def register(**tags: str) -> int:
+        return int(client.create_model_version("churn", "/nowhere", tags=tags, await_creation_for=0).version)
+
+    return register
+
+
+@contextmanager
+def dying_at(nth: int) -> Iterator[list[str]]:
+    """Let MLflow's client die at its nth call, and at every call after that; gives the names of the calls."""
+    calls: list[str] = []
+    depth = 0
+
+    def dying(name, real):
+        def call(self, *args, **options):
+            nonlocal depth
+            if depth == 0:
+                calls.append(name)
+                if len(calls) >= nth:
+                    raise Crash(name)
+            depth += 1
+            try:
+                return real(self, *args, **options)
+            finally:
+                depth -= 1
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, real in vars(MlflowClient).items():
+            if inspect.isfunction(real) and not name.startswith("_"):
+                patch.setattr(MlflowClient, name, dying(name, real))
+        yield calls

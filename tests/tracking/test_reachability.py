@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 import traceback
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -27,17 +26,16 @@ def dead_port():
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])
-def test_a_dead_server_is_reported_quickly_and_without_the_password(scheme, dead_port, tmp_path):
+def test_a_dead_server_is_reported_without_the_password(scheme, dead_port, tmp_path):
     # given
     tracking = Tracking(config(tmp_path, uri=f"{scheme}://me:{PASSWORD}@127.0.0.1:{dead_port}/db"))
-    start = time.perf_counter()
     # when
     with pytest.raises(TrackingError) as caught:
         tracking.ping()
-    with pytest.raises(TrackingError), tracking.model_run("train", tags={}):
-        pass
+    with pytest.raises(TrackingError):
+        tracking.registry.versions()
     # then
-    assert time.perf_counter() - start < 3
+    assert caught.value.can_retry
     text = "".join(traceback.format_exception(caught.value))
     assert "MLFLOW_TRACKING_URI" in text
     assert f"127.0.0.1:{dead_port}" in text
@@ -100,13 +98,13 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path):
         Tracking(config(tmp_path)).registry.versions()
 
 
-def test_errors_of_mlflow_are_told_without_the_password(tmp_path):
+def test_errors_of_mlflow_are_shown_without_the_password(tmp_path):
     # given: a server error that quotes the address
     secret = f"postgresql+psycopg://me:{PASSWORD}@db/mlflow"
-    connection = Tracking(config(tmp_path, uri=secret))._connection
+    tracking = Tracking(config(tmp_path, uri=secret))
     error = mlflow.MlflowException(f"cannot connect to {secret}, tried 's3cr3t-Pa@ss'")
     # when
-    with pytest.raises(TrackingError) as caught, connection.errors("do something"):
+    with pytest.raises(TrackingError) as caught, tracking.errors("do something"):
         raise error
     # then
     text = "".join(traceback.format_exception(caught.value))
@@ -125,9 +123,71 @@ def test_config_is_plain_data_that_hides_its_password(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"uri": "mlruns"}, {"uri": f"me:{PASSWORD}@host"}, {"experiment": " "}, {"model_name": ""}, {"model_name": "a/b"}],
+    [
+        {"uri": "mlruns"},
+        {"uri": f"me:{PASSWORD}@host"},
+        {"experiment": " "},
+        {"model_name": ""},
+        {"model_name": "a/b"},
+        {"uri": "http://"},
+        {"uri": f"http://me:{PASSWORD}@"},
+        {"uri": f"http://me:{PASSWORD}@host:port"},
+        {"uri": f"http://me:{PASSWORD}@host:99999"},
+        {"uri": f"http://me:{PASSWORD}@[::1:5000"},
+        {"uri": f"http://me:{PASSWORD}@ho st:5000"},
+        {"uri": " http://host:5000"},
+        {"uri": "http://host:5000\n"},
+        {"uri": f"postgresql://me:a/{PASSWORD}@host/db"},
+        {"uri": f"http://me:a#{PASSWORD}@host"},
+        {"uri": f"http://me:a?{PASSWORD}@host"},
+        {"uri": "sqlite://"},
+        {"uri": "sqlite:///"},
+        {"uri": "sqlite:///?mode=ro"},
+        {"ui_url": "mlflow:5000"},
+        {"ui_url": "http://"},
+        {"ui_url": f"http://me:{PASSWORD}@host:x"},
+    ],
+    ids=str,
 )
 def test_config_refuses_what_mlflow_would_refuse(changes, tmp_path):
-    with pytest.raises(ValueError, match=r"expected|empty") as caught:
+    with pytest.raises(ValueError, match=r"[Ee]xpected|empty") as caught:
         config(tmp_path, **changes)
-    assert "s3cr3t" not in str(caught.value)
+    assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown", "secret"),
+    [
+        ("postgresql://db:5432/mlflow?user=me&password=s3cr3t", "postgresql://db:5432/mlflow?…", "s3cr3t"),
+        ("https://mlflow.example/base?token=s3cr3t", "https://mlflow.example/base?…", "s3cr3t"),
+        ("https://mlflow.example?x=1&key=s3cr3t%26more", "https://mlflow.example?…", "s3cr3t&more"),
+        ("https://me:s3cr3t@with@it@mlflow.example/base", "https://mlflow.example/base", "s3cr3t@with@it"),
+        ("https://s3cr3t@mlflow.example/base", "https://mlflow.example/base", "s3cr3t"),
+        ("postgresql+psycopg://me:s3cr3t%40@db/mlflow", "postgresql+psycopg://db/mlflow", "s3cr3t@"),
+        ("sqlite:////home/mlflow.db?key=s3cr3t", "sqlite:////home/mlflow.db?…", "s3cr3t"),
+    ],
+)
+def test_credentials_are_hidden_wherever_they_stand(uri, shown, secret, tmp_path):
+    # given
+    target = config(tmp_path, uri=uri, ui_url=uri if uri.startswith("http") else None, artifact_root=uri)
+    # then
+    assert target.safe_uri == shown
+    assert target.ui_base == (shown.removesuffix("?…") if uri.startswith("http") else None)
+    assert "s3cr3t" not in repr(target)
+    # and in messages of libraries
+    assert "s3cr3t" not in target.redact(f"cannot open '{uri}' (tried {uri} and {secret})")
+
+
+def test_an_at_sign_in_a_path_is_no_password(tmp_path):
+    target = config(tmp_path, uri="sqlite:////home/me@work/a b/mlflow.db")
+    assert target.safe_uri == target.uri
+
+
+def test_redacting_keeps_what_is_no_secret(tmp_path):
+    target = config(tmp_path, uri="http://me:s3cr3t@host:5000")
+    text = "no such run at http://host:5000/#/experiments/1 (see https://docs.example/page)"
+    assert target.redact(text) == text
+
+
+def test_parent_runs_have_an_experiment_of_their_own(tmp_path):
+    assert config(tmp_path).runs_experiment == "tests-dagster-runs"

@@ -10,13 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tracking_samples as samples
-from tracking_samples import REQUIREMENTS, config
+from tracking_samples import config, real, trained
 
-from mlops_assets.tracking import Tracking, TrackingError
-from mlops_assets.tracking.digest import model_digest
+from mlops_assets.tracking import Tracking, TrackingError, Verdict
 
 pytestmark = pytest.mark.slow
 
@@ -24,12 +21,12 @@ pytestmark = pytest.mark.slow
 COLLEAGUE = """
 import warnings; warnings.simplefilter("ignore")
 import mlflow, tracking_samples as samples
-data, _ = samples.frame()
+data = samples.frame()
 for address in ("models:/churn/1", "models:/churn@champion"):
     model = mlflow.pyfunc.load_model(address)
     assert list(model.predict(data)) == list(mlflow.sklearn.load_model(address).predict(data))
-assert model.metadata.signature.inputs.input_names() == list(samples.TYPES)
-assert len(model.input_example) == 5
+assert model.metadata.signature.inputs.input_names() == list(samples.KINDS)
+assert len(model.input_example) == 3
 print("as expected")
 """
 
@@ -44,26 +41,28 @@ def colleague(uri):
     return done.stdout.strip() or done.stderr
 
 
-def whole_life(tracking, fitted, data):
-    """Train, register, promote, load."""
-    model = fitted["boosting"]
-    with tracking.model_run("train", tags={"dagster_run_id": "r"}) as run_id:
-        tracking.log_params(run_id, {"depth": 3})
-        logged = tracking.log_model(run_id, model, example=data[0], types=samples.TYPES, requirements=REQUIREMENTS)
-        tracking.log_metrics(run_id, {"auc": 0.7}, model_id=logged.model_id)
-        tracking.log_dict(run_id, {"auc": 0.7}, "metrics.json")
-        digest = model_digest(model)
-        version = tracking.registry.register(logged, run_id, digest=digest, ds="2024-01-01", tags={})
-        assert tracking.registry.register(logged, run_id, digest=digest, ds="2024-01-01", tags={}) == version
-        second = tracking.registry.register(logged, run_id, digest="other", ds="2024-01-02", tags={})
-    for number in (version, second):
-        tracking.registry.promote(number, reason="better", by="gate", scores={"auc": 0.7})
+def whole_life(tracking, folder):
+    """Train, record, judge, promote, fetch."""
+    model = real("hist_gradient_boosting", folder / "file")
+    version = tracking.record_model(model)
+    assert tracking.record_model(model) == version
+    tracking.record_metrics(version, {"auc": 0.7}, {"auc": 0.7}, "metrics.json", recipe="m1")
+    second = tracking.record_model(trained(folder / "file", recipe="r2", ds="2024-01-02"))
+    assert tracking.registry.unjudged("rows") == [version, second]
+    for one in (version, second):
+        tracking.registry.promote(one, reason="better", by="gate", scores={"auc": 0.7})
+        verdict = Verdict("promoted", "better", "rows", "2024-01-02T00:00:00", {"auc": 0.7})
+        tracking.registry.record_verdict(one.number, verdict)
     assert tracking.registry.rollback(reason="bad", by="me").to_version == version.number
     assert tracking.registry.production().number == version.number
     assert [entry.to_version for entry in tracking.registry.history()] == [1, 2, 1]
-    loaded = tracking.registry.load(version)
-    np.testing.assert_array_equal(loaded.predict(data[0]), model.predict(data[0]))
-    return run_id
+    tracking.registry.fetch(version, folder / "fetched")
+    assert (folder / "fetched" / "model.skops").read_bytes() == model.file.read_bytes()
+    assert sorted(path.name for path in (folder / "fetched").iterdir()) == ["model.json", "model.skops"]
+    with pytest.raises(TrackingError, match="has SHA-256"):
+        tracking.record_model(trained(folder / "file", recipe="r3", sha256="0" * 64))
+    assert set(tracking.registry.recipes()) == {"r1", "r2"}
+    return version.run_id
 
 
 @pytest.fixture
@@ -97,15 +96,15 @@ def server(tmp_path):
         process.wait(30)
 
 
-def test_on_a_server(server, fitted, data, capfd):
+def test_on_a_server(server, tmp_path, capfd):
     # when
-    run_id = whole_life(server, fitted, data)
+    run_id = whole_life(server, tmp_path)
     # then: links lead there, nothing was printed, and others can use the model
     assert server.run_url(run_id) == f"{server.config.uri}/#/experiments/1/runs/{run_id}"
     assert capfd.readouterr().out == ""
     assert colleague(server.config.uri) == "as expected"
 
 
-def test_on_sqlite(tracking, fitted, data):
-    whole_life(tracking, fitted, data)
+def test_on_sqlite(tracking, tmp_path):
+    whole_life(tracking, tmp_path)
     assert colleague(tracking.config.uri) == "as expected"

@@ -1,9 +1,7 @@
-"""Runs, logged models, links, and what the package leaves untouched; on a real SQLite store."""
+"""Runs, links, opening, and what the package leaves untouched; on a real SQLite store."""
 
 from __future__ import annotations
 
-import importlib
-import json
 import logging
 import multiprocessing
 import os
@@ -11,14 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-import warnings
 
 import mlflow
-import numpy as np
 import pytest
-import tracking_samples as samples
-from tracking_samples import REQUIREMENTS, config
+from tracking_samples import config, trained
 
 from mlops_assets.tracking import Tracking, TrackingError
 from mlops_assets.tracking.client import set_process_switches
@@ -27,30 +21,20 @@ from mlops_assets.tracking.client import set_process_switches
 FORK = multiprocessing.get_context("fork")
 
 
-def run_of(tracking, run_id):
-    return tracking._connection.client.get_run(run_id)
-
-
 # Runs
 
 
-def test_run_finishes_with_what_was_logged(tracking):
+def test_a_run_finishes(tracking, client):
     # when
-    with tracking.model_run("parent", tags={}) as parent:
+    with tracking.run("parent", tags={}) as parent:
         pass
-    with tracking.model_run("train", tags={"ds": "2024-01-01"}, parent_run_id=parent) as run_id:
-        tracking.log_params(run_id, {"depth": 3, "long": "x" * 9000})
-        tracking.log_metrics(run_id, {"auc": np.float64(0.75)})
-        tracking.log_tags(run_id, {"more": "yes"})
-        tracking.log_dict(run_id, {"auc": 0.75}, "metrics.json")
-        tracking.log_text(run_id, "hello", "notes/readme.txt")
+    with tracking.run("train", tags={"ds": "2024-01-01"}, parent_run_id=parent) as run_id:
+        pass
     # then
-    run = run_of(tracking, run_id)
+    run = client.get_run(run_id)
     assert (run.info.run_name, run.info.status) == ("train", "FINISHED")
     assert run.info.end_time >= run.info.start_time
-    assert (run.data.params["depth"], run.data.metrics) == ("3", {"auc": 0.75})
-    assert run.data.tags.items() >= {"ds": "2024-01-01", "more": "yes", "mlflow.parentRunId": parent}.items()
-    assert tracking._connection.client.download_artifacts(run_id, "metrics.json")
+    assert run.data.tags.items() >= {"ds": "2024-01-01", "mlflow.parentRunId": parent}.items()
 
 
 @pytest.mark.parametrize(
@@ -62,95 +46,47 @@ def test_run_finishes_with_what_was_logged(tracking):
         (BaseException(), "KILLED"),
     ],
 )
-def test_run_ends_as_the_block_did(error, status, tracking):
-    with pytest.raises(type(error)) as caught, tracking.model_run("train", tags={}) as run_id:
+def test_a_run_ends_as_the_block_did(error, status, tracking, client):
+    with pytest.raises(type(error)) as caught, tracking.run("train", tags={}) as run_id:
         raise error
     assert caught.value is error
-    assert run_of(tracking, run_id).info.status == status
+    assert client.get_run(run_id).info.status == status
 
 
-def test_an_error_is_not_replaced_when_the_run_cannot_be_ended(tracking, monkeypatch, caplog):
-    # given
-    def gone(*args):
-        raise mlflow.MlflowException("server gone")
-
+def test_an_error_is_not_replaced_when_the_run_cannot_be_ended(tracking, tmp_path, caplog):
     # when
-    with pytest.raises(ValueError, match="the real one"), tracking.model_run("train", tags={}):
-        monkeypatch.setattr(tracking._connection.client, "set_terminated", gone)
+    with pytest.raises(ValueError, match="the real one"), tracking.run("train", tags={}):
+        (tmp_path / "mlflow.db").write_bytes(b"not a database any more" * 1000)
         raise ValueError("the real one")
     # then
     assert "stays RUNNING" in caplog.text
 
 
 def _die_in_a_run(store):
-    with Tracking(store).model_run("train", tags={"dagster_run_id": "dead"}):
+    with Tracking(store).run("train", tags={"dagster_run_id": "dead"}):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_close_runs_ends_what_a_kill_left(tracking):
-    # given: a killed process, a run of a living Dagster run, and a run that is nobody's
+def test_close_runs_ends_what_a_kill_left(tracking, client):
+    # given: a killed process, a parent run of dagster-mlflow, a run of a living Dagster run, and one by hand
     child = FORK.Process(target=_die_in_a_run, args=(tracking.config,), daemon=True)
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
-    alive = tracking.start_run("alive", {"dagster_run_id": "alive"}, None)
-    other = tracking.start_run("other", {}, None)
+    models, parents = (
+        tracking.experiment_id(name) for name in (tracking.config.experiment, tracking.config.runs_experiment)
+    )
+    parent = client.create_run(parents, tags={"dagster_run_id": "dead"}).info.run_id
+    alive = client.create_run(models, tags={"dagster_run_id": "alive"}).info.run_id
+    other = client.create_run(models).info.run_id
     # when
     closed = tracking.close_runs(lambda run: run == "dead")
     # then
-    assert [run_of(tracking, run_id).data.tags["dagster_run_id"] for run_id in closed] == ["dead"]
-    assert [run_of(tracking, run_id).info.status for run_id in (*closed, alive, other)] == [
-        "KILLED",
-        "RUNNING",
-        "RUNNING",
-    ]
+    assert len(closed) == 2
+    assert parent in closed
+    assert {client.get_run(run_id).info.status for run_id in closed} == {"KILLED"}
+    assert [client.get_run(run_id).info.status for run_id in (alive, other)] == ["RUNNING", "RUNNING"]
     assert tracking.close_runs(lambda run: run == "dead") == []
-
-
-# Logged models
-
-
-def test_logged_model_is_a_complete_mlflow_model(tracking, train, data, monkeypatch, tmp_path):
-    # given
-    version = train(tracking, kind="boosting")
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
-    monkeypatch.setattr("mlflow.utils.requirements_utils.warn_dependency_requirement_mismatches", lambda *_: None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pyfunc = importlib.import_module("mlflow.pyfunc")
-        sklearn = importlib.import_module("mlflow.sklearn")
-    folder = next(tmp_path.rglob("MLmodel")).parent
-    # when
-    model, flavor = pyfunc.load_model(str(folder)), sklearn.load_model(str(folder))
-    # then
-    expected = flavor.predict(data[0])
-    np.testing.assert_array_equal(model.predict(data[0]), expected)
-    np.testing.assert_array_equal(model.predict(model.input_example), expected[:5])
-    signature = model.metadata.signature
-    assert dict(zip(signature.inputs.input_names(), map(str, signature.inputs.input_types()), strict=True)) == {
-        name: f"DataType.{kind}" for name, kind in samples.TYPES.items()
-    }
-    assert [str(kind) for kind in signature.outputs.input_types()] == ["DataType.long"]
-    assert json.loads((folder / "input_example.json").read_text())["data"][0][0] is None
-    assert (folder / "requirements.txt").read_text().splitlines() == [f"mlflow=={mlflow.__version__}", *REQUIREMENTS]
-    logged = tracking._connection.client.get_logged_model(version.model_id)
-    assert (logged.status.value, logged.source_run_id) == ("READY", version.run_id)
-    assert run_of(tracking, version.run_id).outputs.model_outputs[0].model_id == version.model_id
-
-
-def test_metrics_can_be_tied_to_the_model(tracking, train):
-    version = train(tracking)
-    tracking.log_metrics(version.run_id, {"auc": 0.5}, model_id=version.model_id)
-    logged = tracking._connection.client.get_logged_model(version.model_id)
-    assert [(metric.key, metric.value) for metric in logged.metrics] == [("auc", 0.5)]
-
-
-def test_unknown_column_type_fails_the_model_and_the_run(tracking, fitted, data):
-    with pytest.raises(ValueError, match="expected some of"), tracking.model_run("train", tags={}) as run_id:
-        types = {**samples.TYPES, "a": "float"}
-        tracking.log_model(run_id, fitted["logistic"], example=data[0], types=types, requirements=REQUIREMENTS)
-    (logged,) = tracking._connection.client.search_logged_models([tracking._experiment_id])
-    assert logged.status.value == "FAILED"
 
 
 # Links
@@ -161,34 +97,32 @@ def test_links(tmp_path, tracking):
     assert server.version_url(3) == "http://mlflow:5000/#/models/my%20model/versions/3"
     assert (tracking.run_url("r1"), tracking.version_url(1)) == (None, None)
     with_ui = Tracking(config(tmp_path, ui_url="https://ui.example/mlflow/"))
-    assert with_ui.run_url("r1") == f"https://ui.example/mlflow/#/experiments/{with_ui._experiment_id}/runs/r1"
+    number = with_ui.experiment_id("tests")
+    assert with_ui.run_url("r1") == f"https://ui.example/mlflow/#/experiments/{number}/runs/r1"
 
 
 # The experiment
 
 
-def test_artifacts_go_below_the_root(tracking, tmp_path):
-    with tracking.model_run("train", tags={}) as run_id:
-        tracking.log_text(run_id, "x", "x.txt")
-    assert list((tmp_path / "artifacts").rglob("x.txt"))
+def test_artifacts_go_below_the_root(tracking, file, tmp_path):
+    tracking.record_model(trained(file))
+    assert list((tmp_path / "artifacts").rglob("model.skops"))
 
 
-def test_a_deleted_experiment_is_a_clear_error(tracking, reopen):
-    with tracking.model_run("train", tags={}):
-        pass
-    tracking._connection.client.delete_experiment(tracking._experiment_id)
-    with pytest.raises(TrackingError, match="mlflow experiments restore"), reopen(tracking).model_run("x", tags={}):
+def test_a_deleted_experiment_is_a_clear_error(tracking, client, reopen):
+    client.delete_experiment(tracking.experiment_id("tests"))
+    with pytest.raises(TrackingError, match="mlflow experiments restore"), reopen(tracking).run("x", tags={}):
         pass
 
 
 # What is left untouched
 
 
-def test_no_global_state_of_mlflow_changes(tracking, train):
+def test_no_global_state_of_mlflow_changes(tracking, file):
     # given
     before = (mlflow.get_tracking_uri(), mlflow.get_registry_uri(), mlflow.active_run(), threading.active_count())
     # when
-    version = train(tracking)
+    version = tracking.record_model(trained(file))
     tracking.registry.promote(version, reason="first", by="me")
     # then
     after = (mlflow.get_tracking_uri(), mlflow.get_registry_uri(), mlflow.active_run(), threading.active_count())
@@ -213,18 +147,17 @@ def test_telemetry_is_off_by_default(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first_call", ["registry.production()", "log_metrics(run_id, {'auc': 1.0})"])
-def test_telemetry_is_off_whatever_is_called_first(first_call, tracking, tmp_path, monkeypatch):
+@pytest.mark.parametrize("first_call", ["registry.production()", "close_runs(bool)", "connect_in_background()"])
+def test_telemetry_is_off_whatever_is_called_first(first_call, tracking, monkeypatch):
     # given a process that has not imported MLflow, which reads its switches only then
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
     monkeypatch.delenv("DO_NOT_TRACK", raising=False)
-    with tracking.model_run("train", tags={}) as run_id:
-        pass
     program = f"""
 import gc
 from mlops_assets.tracking import Tracking, TrackingConfig
-tracking, run_id = Tracking(TrackingConfig({tracking.config.uri!r}, "e", "m")), {run_id!r}
+tracking = Tracking(TrackingConfig({tracking.config.uri!r}, "e", "m"))
 tracking.{first_call}
+tracking.connect()
 from mlflow.telemetry import get_telemetry_client
 assert get_telemetry_client() is None
 assert gc.isenabled() and gc.get_freeze_count()
@@ -240,6 +173,7 @@ def test_importing_and_configuring_loads_nothing_heavy(tmp_path):
         "    importlib.import_module(f'mlops_assets.tracking.{module.name}')\n"
         "package.Tracking(package.TrackingConfig('http://localhost:1', 'e', 'm')).version_url(1)\n"
         "heavy = {'mlflow', 'sklearn', 'skops', 'pandas', 'numpy', 'dagster', 'sqlalchemy', 'yaml'}\n"
+        "heavy.add('mlops_assets.steps')\n"
         "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -250,9 +184,7 @@ def test_importing_and_configuring_loads_nothing_heavy(tmp_path):
 
 
 def _open_fresh(store, results):
-    tracking = Tracking(store)
-    with tracking.model_run("train", tags={}):
-        results.put(tracking._experiment_id)
+    results.put(Tracking(store).experiment_id("tests"))
 
 
 def test_two_processes_may_open_a_fresh_store_at_once(tmp_path):
@@ -270,6 +202,26 @@ def test_two_processes_may_open_a_fresh_store_at_once(tmp_path):
     assert results.get() == results.get()
 
 
+def test_the_first_call_waits_for_the_connection_in_the_background(tmp_path):
+    # given
+    tracking = Tracking(config(tmp_path))
+    # when
+    tracking.connect_in_background()
+    # then
+    assert tracking.registry.versions() == []
+
+
+def test_a_failure_in_the_background_is_raised_by_the_first_call(tmp_path):
+    # given
+    (tmp_path / "mlflow.db").mkdir()
+    tracking = Tracking(config(tmp_path))
+    # when
+    tracking.connect_in_background()
+    # then
+    with pytest.raises(TrackingError, match="is a directory"):
+        tracking.registry.versions()
+
+
 def test_migrations_are_not_heard(tmp_path, caplog, monkeypatch):
     # given: as loud as a host application can be
     caplog.set_level(logging.DEBUG, "alembic")
@@ -282,8 +234,6 @@ def test_migrations_are_not_heard(tmp_path, caplog, monkeypatch):
     assert logging.getLogger("alembic").level == before
 
 
-def test_making_one_is_cheap(tmp_path):
-    start = time.perf_counter()
+def test_making_one_opens_nothing(tmp_path):
     Tracking(config(tmp_path / "nowhere"))
-    assert time.perf_counter() - start < 0.1
     assert not (tmp_path / "nowhere").exists()

@@ -1,113 +1,99 @@
-"""Mixed columns and small pipelines over them; also imported by the fresh interpreters that tests start."""
+"""A real pipeline over mixed columns, recorded as the training step does; also imported by fresh interpreters."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import types
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import sklearn
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+import pyarrow as pa
 
-from mlops_assets.tracking import TrackingConfig
+from mlops_assets.steps.features import build_pipeline, feature_kinds, model_frame
+from mlops_assets.steps.skops_io import dump_model, held_types
+from mlops_assets.tracking import TrackingConfig, TrainedModel
 
-FEATURES = "mlops_assets.steps.features"
-TYPES = {"a": "double", "b": "double", "c": "string", "d": "datetime", "e": "boolean", "f": "string"}
-KINDS = ("boosting", "forest", "logistic")
+KINDS = {"a": "double", "b": "double", "c": "string", "d": "datetime", "f": "string"}
 
 
-def _stand_in() -> types.ModuleType:
-    """The two functions of the steps package, if this checkout does not have them (yet)."""
-
-    def date_parts(frame):
-        return np.column_stack([pd.to_datetime(frame[name]).dt.dayofweek.astype(float) for name in frame.columns])
-
-    def date_part_names(_transformer, names):
-        return np.array([f"{name}_dayofweek" for name in names], dtype=object)
-
-    module = types.ModuleType(FEATURES)
-    for function in (date_parts, date_part_names):
-        function.__module__, function.__qualname__ = FEATURES, function.__name__
-        setattr(module, function.__name__, function)
-    sys.modules.setdefault("mlops_assets.runtime", types.ModuleType("mlops_assets.runtime"))
-    sys.modules[FEATURES] = module
-    return module
-
-
-def _features() -> types.ModuleType:
-    try:
-        found = importlib.util.find_spec(FEATURES)
-    except ModuleNotFoundError:
-        found = None
-    module = importlib.import_module(FEATURES) if found else None
-    return module if hasattr(module, "date_parts") and hasattr(module, "date_part_names") else _stand_in()
-
-
-features = _features()
-
-
-def frame(rows: int = 240) -> tuple[pd.DataFrame, pd.Series]:
-    """Numbers, strings, dates, booleans and holes in them, with a target that depends on them."""
+def table(rows: int = 240) -> pa.Table:
+    """Numbers, strings of low and high cardinality, dates, and holes in them."""
     random = np.random.default_rng(0)
-    days = pd.to_timedelta(random.integers(0, 300, rows), unit="D")
     data = pd.DataFrame(
         {
             "a": random.normal(size=rows),
             "b": random.normal(size=rows),
             "c": random.choice(["x", "y", "z"], rows),
-            "d": pd.Timestamp("2024-01-01") + days,
-            "e": random.random(rows) > 0.5,
-            "f": random.choice(list("pqrs"), rows),
+            "d": pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, 300, rows), unit="D"),
+            "f": random.choice([f"city {k}" for k in range(20)], rows),
         }
     )
     data.loc[::7, "a"] = np.nan
     data.loc[::11, "c"] = None
-    return data, ((data["b"] + (data["c"] == "x")) > 0).astype(int)
+    return pa.Table.from_pandas(data, preserve_index=False)
 
 
-def _target_encoder() -> TargetEncoder:
-    # The argument that makes it repeatable changed in scikit-learn 1.9.
-    if tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 9):
-        return TargetEncoder(random_state=0)
-    return TargetEncoder(cv=StratifiedKFold(5, shuffle=True, random_state=0))
+def frame(rows: int = 240) -> pd.DataFrame:
+    """What a model of `KINDS` is given."""
+    found = table(rows)
+    assert feature_kinds(found.schema, without=()) == KINDS
+    return model_frame(found, KINDS, "test data")
 
 
-def pipeline(kind: str, **changes: object) -> Pipeline:
-    """An unfitted pipeline of one of `KINDS`; its encoder differs from kind to kind so that all are covered."""
-    encoder, estimator = {
-        "boosting": (
-            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
-            HistGradientBoostingClassifier(max_iter=10, random_state=0),
-        ),
-        "categorical": (
-            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
-            HistGradientBoostingClassifier(max_iter=10, random_state=0, categorical_features=[2, 3]),
-        ),
-        "forest": (_target_encoder(), RandomForestClassifier(n_estimators=10, random_state=0)),
-        "logistic": (OneHotEncoder(handle_unknown="ignore", sparse_output=False), LogisticRegression(max_iter=500)),
-    }[kind]
-    parts = FunctionTransformer(features.date_parts, feature_names_out=features.date_part_names)
-    columns = ColumnTransformer(
-        [
-            ("numbers", Pipeline([("impute", SimpleImputer()), ("scale", StandardScaler())]), ["a", "b"]),
-            ("texts", Pipeline([("impute", SimpleImputer(strategy="most_frequent")), ("encode", encoder)]), ["c", "f"]),
-            ("flags", FunctionTransformer(feature_names_out="one-to-one"), ["e"]),
-            ("dates", Pipeline([("parts", parts), ("scale", StandardScaler())]), ["d"]),
-        ]
-    )
-    return Pipeline([("columns", columns), ("model", estimator.set_params(**changes))])
+def fit(estimator: str) -> Any:
+    """A fitted pipeline, as the training step makes it."""
+    data = frame()
+    target = ((data["b"] + (data["c"] == "x")) > 0).astype(int)
+    return build_pipeline(data, KINDS, estimator=estimator, imputation="mean", seed=0).fit(data, target)
 
 
-REQUIREMENTS = ["scikit-learn", "skops"]
+def description(content: bytes, **changes: Any) -> dict[str, Any]:
+    """What the training step writes into model.json."""
+    rows = json.loads(frame().head(3).to_json(orient="split", date_format="iso", index=False))
+    return {
+        "columns": KINDS,
+        "output": "long",
+        "classes": ["0", "1"],
+        "example": rows,
+        "requirements": ["scikit-learn==1.6.0", "skops==0.13.0"],
+        "python": "3.10.2",
+        "libraries": {"scikit-learn": "1.6.0"},
+        "engine": "sklearn",
+        "trusted_types": held_types(content),
+        "parameters": {},
+        **changes,
+    }
+
+
+def trained(file: Path, *, recipe: str = "r1", ds: str = "2024-01-01", **changes: Any) -> TrainedModel:
+    """A trained model whose file exists."""
+    content = file.read_bytes()
+    values = {
+        "ds": ds,
+        "recipe": recipe,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "file": file,
+        "description": {"columns": KINDS, "output": "long", "example": {"columns": [], "data": []}}
+        | {"requirements": [], "python": "3.10.2", "libraries": {}, "engine": "sklearn", "trusted_types": []},
+        "params": {"depth": 3, "long": "x" * 9000},
+        "tags": {
+            "mlops.image": "sha256:abc",
+            "mlops.engine": "sklearn",
+            "mlops.trained_through": ds,
+            "mlops.libraries": json.dumps({"scikit-learn": "1.6.0"}),
+        },
+        "dagster_run_id": "run-1",
+    }
+    return TrainedModel(**{**values, **changes})
+
+
+def real(estimator: str, file: Path, **changes: Any) -> TrainedModel:
+    """A fitted pipeline, dumped into a file, with its description."""
+    content = dump_model(fit(estimator))
+    file.write_bytes(content)
+    return trained(file, **{"description": description(content), **changes})
 
 
 def config(folder: Path, **changes: object) -> TrackingConfig:
