@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mlops_assets.housekeeping.config import Retention
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 
 if TYPE_CHECKING:
@@ -24,19 +25,6 @@ BATCH = 100
 
 INTERVAL_SECONDS = 3_600
 _OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-
-
-@dataclass(frozen=True)
-class Retention:
-    """How many days things stay.
-
-    Attributes:
-        runs: Runs that are over and hold nothing that is the latest of its partition.
-        logs: What runs printed (their compute logs).
-    """
-
-    runs: int
-    logs: int
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,26 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from mlops_assets.declared import setting
+
+DEFAULT_NAME = "mlops-assets"
+"""Of experiment and registered model where neither they nor the pipeline have a name."""
+
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where ``make dev`` serves MLflow's UI."""
+
 _USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 def without_credentials(text: str) -> str:
     """Drop ``user:password@`` from every URI in a text, so it can be shown or logged."""
     return _USERINFO.sub("", text)
+
+
+def _model_name(value: str) -> str:
+    if set(value) & set("/:'`"):
+        raise ValueError("expected a name without / : ' or `")
+    return value
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,16 +39,32 @@ class TrackingConfig:
         artifact_root: Directory (or URI) for artifacts. Used only when the experiment is created on a database URI;
             ``None``: MLflow decides.
         ui_url: Address of MLflow's UI for links; ``None``: the URI itself if it is http(s), else no links.
+        model_version: The version that predicts; ``None``: the one in production.
 
     Raises:
         ValueError: A field is empty or holds characters that MLflow refuses.
     """
 
-    uri: str
-    experiment: str
-    model_name: str
+    uri: str = setting(
+        "",
+        "MLflow's server (`http://host:port`) or database. Default: SQLite under `MLOPS_HOME`.",
+        name="tracking_uri",
+        also="MLFLOW_TRACKING_URI",
+        secret=True,
+    )
+    experiment: str = setting("", f"The experiment in MLflow. Default: `MLOPS_PIPELINE`, else `{DEFAULT_NAME}`.")
+    model_name: str = setting(
+        "", f"The registered model in MLflow. Default: `MLOPS_PIPELINE`, else `{DEFAULT_NAME}`.", check=_model_name
+    )
     artifact_root: str | None = None
-    ui_url: str | None = None
+    ui_url: str | None = setting(
+        None,
+        f"Base of links to MLflow's UI. Default: the tracking server; with SQLite `{LOCAL_UI}` (`make dev`).",
+        name="mlflow_ui_url",
+    )
+    model_version: int | None = setting(
+        None, "Version that predicts, instead of the one in production.", ge=1, le=2**31 - 1
+    )
 
     def __post_init__(self) -> None:
         """Refuse at once what MLflow would refuse later, in the middle of a run."""
@@ -64,6 +94,11 @@ class TrackingConfig:
     def is_server(self) -> bool:
         """Whether an MLflow server answers, not a database that is opened directly."""
         return self.scheme in {"http", "https"}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether MLflow is a SQLite file on this machine."""
+        return self.scheme == "sqlite"
 
     @property
     def safe_uri(self) -> str:
