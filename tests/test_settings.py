@@ -172,6 +172,8 @@ def test_all_problems_are_listed_at_once(environment):
         ("images", "train", "name=value"),
         ("docker_networks", {"train": "bridge", "x": "y"}, "unknown steps 'x'"),
         ("docker_memory", "lots", "512m"),
+        ("docker_tmpfs", "200%", "512m"),
+        ("docker_pids", "1", "64"),
         ("docker_user", "me", "1000:1000"),
         ("docker_cpus", "0", "greater than 0"),
         ("host_data_dir", "data", "absolute"),
@@ -234,7 +236,9 @@ def test_a_folder_that_is_a_file_is_refused(name, tmp_path):
     assert "expected a folder" in problems(**{name: tmp_path / ("x" * 300)})
 
 
-@pytest.mark.parametrize("uri", [f"user:{SECRET}@host", "nowhere", " "])
+@pytest.mark.parametrize(
+    "uri", [f"user:{SECRET}@host", "nowhere", " ", "http://", "http://[", "http://host:port", "sqlite://"]
+)
 def test_a_malformed_address_of_mlflow_is_refused(uri):
     message = problems(tracking_uri=uri)
     assert "MLFLOW_TRACKING_URI" in message

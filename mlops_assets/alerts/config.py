@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_assets.alerts.message import KINDS, RETRY
+from mlops_assets.alerts.message import CHECK, FAILURE, KINDS, LATE, PROMOTION, REJECTION, RETRY, TICK
 from mlops_assets.declared import names, setting
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S")
@@ -49,7 +49,7 @@ class AlertConfig:
         check=_apprise_urls,
     )
     kinds: tuple[str, ...] = setting(
-        tuple(kind for kind in KINDS if kind != RETRY),
+        (FAILURE, CHECK, LATE, TICK, PROMOTION, REJECTION),
         f"Kinds of alerts to send, separated by commas (also available: `{RETRY}`).",
         name="alert_on",
         parse=names,

@@ -12,6 +12,9 @@ from mlops_assets.steps.parameters import Parameters
 
 DOWNLOAD, TRAIN, PREDICT, JUDGE = "download", "train", "predict", "judge"
 
+DAILY_JOBS = (DOWNLOAD, TRAIN, PREDICT)
+"""The jobs that are started for each day by a schedule and a sensor."""
+
 MARKER = "_SUCCESS"
 """The file that marks a folder as complete, as Hadoop and Spark write it."""
 
@@ -92,3 +95,13 @@ class AutomationConfig:
     def require_marker(self) -> bool:
         """Whether a delivery is complete only with a marker."""
         return self.ready_when == "marker"
+
+
+def schedule_name(job: str) -> str:
+    """The schedule of a job, without the pipeline's name."""
+    return f"{job}_schedule"
+
+
+def sensor_name(job: str) -> str:
+    """The sensor of a job, without the pipeline's name."""
+    return f"{job}_when_ready"

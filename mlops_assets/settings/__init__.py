@@ -144,7 +144,7 @@ def _composed(values: Mapping[str, Any]) -> dict[str, Any]:
         # A failed run keeps its day from being started again as long as the day is within reach.
         "retention": group(Retention, runs=max(values["keep_runs_days"], values["catchup_days"] + 1)),
         "tracking": tracking,
-        "docker": group(DockerConfig, data_dir=values["data_dir"].absolute()),
+        "docker": group(DockerConfig, data_dir=values["data_dir"].absolute(), workers=values["workers"]),
         "alerts": group(AlertConfig),
     }
 

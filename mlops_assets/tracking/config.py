@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from mlops_assets.declared import setting
 
@@ -14,18 +14,23 @@ DEFAULT_NAME = "mlops-assets"
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``make dev`` serves MLflow's UI."""
 
-_USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
+_URI = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"<>]*")
+_FILES = ("sqlite", "file")  # an @ in these is part of a path
+_SHORT = 2  # a secret of this length is replaced only where it stands in a URI: it would hit ordinary text
 
 
 def without_credentials(text: str) -> str:
-    """Drop ``user:password@`` from every URI in a text, so it can be shown or logged."""
-    return _USERINFO.sub("", text)
+    """Remove user, password and query values from every URI in a text, so it can be shown or logged."""
+    return _URI.sub(lambda match: _safe(match.group()), text)
 
 
-def _model_name(value: str) -> str:
-    if set(value) & set("/:'`"):
-        raise ValueError("expected a name without / : ' or `")
-    return value
+def _safe(uri: str) -> str:
+    """A URI up to its query, without what comes before its last ``@``: a password may hold any character."""
+    scheme, _, rest = uri.partition("://")
+    if not scheme.startswith(_FILES):
+        rest = rest.rpartition("@")[2]
+    address, question_mark, _ = rest.partition("?")
+    return f"{scheme}://{address}{question_mark and '?…'}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +39,7 @@ class TrackingConfig:
 
     Attributes:
         uri: ``sqlite:////absolute/mlflow.db``, ``http(s)://…`` or another database URI that MLflow accepts.
-        experiment: Experiment that all runs go to; created when missing.
+        experiment: Experiment of the models' runs; created when missing.
         model_name: Registered model whose versions are trained, promoted and served.
         artifact_root: Directory (or URI) for artifacts. Used only when the experiment is created on a database URI;
             ``None``: MLflow decides.
@@ -42,7 +47,7 @@ class TrackingConfig:
         model_version: The version that predicts; ``None``: the one in production.
 
     Raises:
-        ValueError: A field is empty or holds characters that MLflow refuses.
+        ValueError: A field is empty or malformed; the message holds no credentials.
     """
 
     uri: str = setting(
@@ -53,9 +58,7 @@ class TrackingConfig:
         secret=True,
     )
     experiment: str = setting("", f"The experiment in MLflow. Default: `MLOPS_PIPELINE`, else `{DEFAULT_NAME}`.")
-    model_name: str = setting(
-        "", f"The registered model in MLflow. Default: `MLOPS_PIPELINE`, else `{DEFAULT_NAME}`.", check=_model_name
-    )
+    model_name: str = setting("", f"The registered model in MLflow. Default: `MLOPS_PIPELINE`, else `{DEFAULT_NAME}`.")
     artifact_root: str | None = None
     ui_url: str | None = setting(
         None,
@@ -68,22 +71,31 @@ class TrackingConfig:
 
     def __post_init__(self) -> None:
         """Refuse at once what MLflow would refuse later, in the middle of a run."""
-        if "://" not in self.uri:
-            raise ValueError(
-                f"MLFLOW_TRACKING_URI is {self.uri.rpartition('@')[2]!r}; expected sqlite:////absolute/path/mlflow.db, "
-                "http(s)://host:port or a database URI."
-            )
+        _check_uri(
+            "MLFLOW_TRACKING_URI",
+            self.uri,
+            "sqlite:////absolute/path/mlflow.db, http(s)://host:port or a database URI",
+            needs_host=self.is_server,
+        )
+        if self.ui_url:
+            _check_uri("MLOPS_MLFLOW_UI_URL", self.ui_url, "http(s)://host:port", needs_host=True)
         if not self.experiment.strip():
-            raise ValueError("The MLflow experiment's name is empty; give it a name.")
+            raise ValueError("MLOPS_EXPERIMENT is empty: expected the name of an MLflow experiment.")
         if not self.model_name.strip() or set(self.model_name) & set("/:'`"):
-            raise ValueError(f"The registered model's name is {self.model_name!r}; expected a name without / : ' or `.")
+            raise ValueError(f"MLOPS_MODEL_NAME is {self.model_name!r}: expected a name without / : ' or `.")
 
     def __repr__(self) -> str:
         """Show every field, the URIs without credentials."""
+        artifact_root = self.artifact_root and without_credentials(self.artifact_root)
         return (
             f"TrackingConfig(uri={self.safe_uri!r}, experiment={self.experiment!r}, model_name={self.model_name!r}, "
-            f"artifact_root={without_credentials(self.artifact_root or '') or None!r}, ui_url={self.ui_base!r})"
+            f"artifact_root={artifact_root!r}, ui_url={self.ui_base!r})"
         )
+
+    @property
+    def runs_experiment(self) -> str:
+        """Experiment of dagster-mlflow's parent runs, apart from the models' runs, which people look for."""
+        return f"{self.experiment}-dagster-runs"
 
     @property
     def scheme(self) -> str:
@@ -92,7 +104,7 @@ class TrackingConfig:
 
     @property
     def is_server(self) -> bool:
-        """Whether an MLflow server answers, not a database that is opened directly."""
+        """Whether it is the address of an MLflow server, not of a database."""
         return self.scheme in {"http", "https"}
 
     @property
@@ -103,27 +115,60 @@ class TrackingConfig:
     @property
     def safe_uri(self) -> str:
         """The URI without credentials, for messages."""
-        return without_credentials(self.uri)
+        return _safe(self.uri)
 
     @property
     def ui_base(self) -> str | None:
-        """Base of MLflow's UI for links, without credentials and trailing slash; ``None`` when there is none."""
+        """Base of MLflow's UI for links, without credentials, query and trailing slash; ``None``: there is none."""
         base = self.ui_url or (self.uri if self.is_server else None)
-        return without_credentials(base).rstrip("/") if base else None
+        return _safe(base).partition("?")[0].rstrip("/") if base else None
 
     def redact(self, text: str) -> str:
-        """Remove the credentials of the URIs from a text that somebody else wrote (an exception, a log line)."""
-        for uri in (self.uri, self.ui_url or ""):
-            password = _password(uri)
-            for secret in {password, unquote(password)} - {""}:
-                text = text.replace(f":{secret}@", "@").replace(secret, "***") if len(secret) > 2 else text  # noqa: PLR2004
+        """Remove the credentials of the URIs from a text of another origin (an exception, a log line)."""
+        for uri in filter(None, (self.uri, self.ui_url, self.artifact_root)):
+            text = text.replace(uri, without_credentials(uri))
+            for secret in sorted(_secrets(uri), key=len, reverse=True):
+                text = text.replace(secret, "***") if len(secret) > _SHORT else text
         return without_credentials(text)
 
 
-def _password(uri: str) -> str:
-    """The password as it is written in a URI, or an empty string."""
-    userinfo, at, _ = urlsplit(uri).netloc.rpartition("@")
-    return userinfo.partition(":")[2] if at else ""
+def _check_uri(setting: str, uri: str, expected: str, *, needs_host: bool) -> None:
+    """Refuse a malformed URI.
+
+    Raises:
+        ValueError: See `TrackingConfig`.
+    """
+    fault = _fault(uri, needs_host=needs_host)
+    if fault:
+        shown = _safe(uri) if "://" in uri else uri.rpartition("@")[2]
+        raise ValueError(f"{setting} is {shown!r}: {fault}. Expected {expected}.")
+
+
+def _fault(uri: str, *, needs_host: bool) -> str:
+    scheme, separator, rest = uri.partition("://")
+    if not (scheme and separator):
+        return "no scheme://"
+    if scheme.startswith(_FILES):
+        return "" if rest.startswith("/") and rest.strip("/").partition("?")[0] else "no path of a file"
+    if re.search(r"[\s\x00-\x1f]", uri):
+        return "it holds spaces"
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:
+        # Python's own message may quote a part of the password.
+        return "host or port is malformed, or the password holds / ? # [ or ], which must be percent-encoded"
+    return "" if parts.hostname or not needs_host else "no host"
+
+
+def _secrets(uri: str) -> set[str]:
+    """The password (or the only user info) and the values of the query, as written and decoded."""
+    rest = uri.partition("://")[2]
+    userinfo = "" if uri.startswith(_FILES) else rest.rpartition("@")[0]
+    user, colon, password = userinfo.partition(":")
+    written = {password if colon else user}
+    written |= {one.partition("=")[2] for one in rest.partition("?")[2].split("&")}
+    return written | {unquote(one) for one in written} | {value for _, value in parse_qsl(rest.partition("?")[2])}
 
 
 def split_credentials(uri: str) -> tuple[str, str | None]:

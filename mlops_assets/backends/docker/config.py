@@ -1,10 +1,10 @@
-"""How the Docker backend makes containers. Plain data: nothing is connected."""
+"""The configuration of the Docker backend. Plain data: nothing is connected."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlops_assets.declared import pairs, setting
@@ -23,6 +23,12 @@ def _amount_of_memory(value: str | None) -> str | None:
     return value
 
 
+def _size_of_tmpfs(value: str) -> str:
+    if not re.fullmatch(r"([1-9]\d?|100)%", value):
+        _amount_of_memory(value)
+    return value
+
+
 def _numeric_user(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"\d+(:\d+)?", value):
         raise ValueError("expected numbers, such as 1000:1000 (see: id)")
@@ -37,11 +43,11 @@ def _absolute(value: Path | None) -> Path | None:
 
 @dataclass(frozen=True)
 class DockerConfig:
-    """How and with what the containers are made.
+    """How containers are made.
 
     Attributes:
         data_dir: The data root as this process sees it, absolute.
-        environment: Further variables of the steps' processes; nothing secret.
+        workers: Processes in a container that share its partitions; None: a core each, four at most.
     """
 
     data_dir: Path
@@ -50,31 +56,10 @@ class DockerConfig:
     )
     networks: Mapping[str, str] = setting(
         {},
-        "Networks of single steps, which have none by default: `generate=bridge`.",
+        "Networks of single steps, such as `generate=bridge`; all others have none.",
         name="docker_networks",
         parse=pairs,
         check=_by_step,
-    )
-    memory: str | None = setting(
-        None, "Memory limit of a container, such as `2g`.", name="docker_memory", check=_amount_of_memory
-    )
-    cpus: float | None = setting(
-        None, "Limit of a container in cores, such as `1.5`.", name="docker_cpus", gt=0, le=1_024
-    )
-    pids_limit: int = setting(
-        1_024, "Maximum number of processes and threads in a container.", name="docker_pids_limit", ge=64, le=2**22
-    )
-    tmpfs_size: str = setting(
-        "1g", "Size of a container's `/tmp`, which is in memory.", name="docker_tmpfs_size", check=_amount_of_memory
-    )
-    user: str | None = setting(
-        None,
-        "`uid:gid` of the containers. Default: yours; for root the data root's owner or 10001.",
-        name="docker_user",
-        check=_numeric_user,
-    )
-    stop_seconds: int = setting(
-        10, "Seconds between SIGTERM and SIGKILL when a container is stopped.", name="docker_stop_seconds", ge=0, le=600
     )
     host_data_dir: Path | None = setting(
         None,
@@ -82,7 +67,29 @@ class DockerConfig:
         also="HOST_DATA_DIR",
         check=_absolute,
     )
-    environment: Mapping[str, str] = field(default_factory=dict)
+    memory: str | None = setting(
+        None, "Memory limit of a container, such as `2g`.", name="docker_memory", check=_amount_of_memory
+    )
+    cpus: float | None = setting(
+        None, "Limit of a container in cores, such as `1.5`.", name="docker_cpus", gt=0, le=1_024
+    )
+    pids: int = setting(512, "Limit of processes and threads in a container.", name="docker_pids", ge=64, le=1_000_000)
+    tmpfs: str = setting(
+        "25%",
+        "Size of a container's `/tmp`, which is memory: a share of the host's, or an amount such as `1g`.",
+        name="docker_tmpfs",
+        check=_size_of_tmpfs,
+    )
+    workers: int | None = None
+    user: str | None = setting(
+        None,
+        "`uid:gid` of the containers. Default: yours; for root the data root's owner or 10001.",
+        name="docker_user",
+        check=_numeric_user,
+    )
+    stop_seconds: int = setting(
+        10, "Seconds that a container may take to end when it is stopped.", name="docker_stop_seconds", ge=0, le=600
+    )
 
     def on_host(self, path: Path) -> Path:
         """Where the engine's host has a path of ours: what lies under the data root may have moved with it."""
