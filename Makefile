@@ -17,7 +17,7 @@ FROM_ENVIRONMENT := HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_pr
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-quick lint format types check lock images bench clean
+.PHONY: help install demo dev test test-quick lint format types check docs lock images bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ types: install ## mypy, strict
 	$(BIN)/mypy
 
 check: lint types test ## What CI runs
+
+docs: install ## Generate docs/settings.md from the declarations
+	$(BIN)/python -m mlops_assets.settings > docs/settings.md
 
 lock: install ## Resolve requirements.lock anew from pyproject.toml, for every supported Python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.checks.reference_day import path_in
+from mlops_assets.declared import setting
+from mlops_assets.steps.parameters import Parameters
 from mlops_assets.steps.raw_data import MISSING_SHARE, REPEATED_IDS
 from mlops_assets.store.layout import DATA, TARGET
 
@@ -27,19 +29,28 @@ class CheckLimits:
     """What the checks allow.
 
     Attributes:
-        schema: Whether the columns must be those of the last good day.
-        max_row_fall: Largest share of the rows of the last good day that may be gone; 0: any.
-        max_missing_share: Largest share of missing values in a column, unless the last good day had about as many;
-            0: any.
-        ignored_columns: Columns of ``data.csv`` that nothing is made of.
-        train_window_days: A model learns from so many days; of one alone it needs two classes.
+        ignored_columns: Columns of ``data.csv`` that nothing is made of; the parameter ``drop_columns``.
+        train_window_days: A model learns from so many days; of one alone it needs two classes. A parameter, too.
     """
 
-    schema: bool = True
-    max_row_fall: float = 0.5
-    max_missing_share: float = 0.5
+    schema: bool = setting(True, "Fail a day whose columns are not those of the last good day.", name="check_schema")
+    max_row_fall: float = setting(
+        0.5,
+        "Fail a day that lacks more than this share of the last good day's rows; 0: off.",
+        name="check_max_row_fall",
+        ge=0,
+        le=1,
+    )
+    max_missing_share: float = setting(
+        0.5,
+        "Fail a day if more than this share of a column is missing, unless about as much was missing on the last good"
+        " day; 0: off.",
+        name="check_max_missing_share",
+        ge=0,
+        le=1,
+    )
     ignored_columns: tuple[str, ...] = ()
-    train_window_days: int = 1
+    train_window_days: int = Parameters.train_window_days
 
 
 @dataclass(frozen=True)

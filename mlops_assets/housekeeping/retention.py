@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mlops_assets.housekeeping.dagster_internals import delete_event_file
+from mlops_assets.housekeeping.config import Retention
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 
 if TYPE_CHECKING:
@@ -29,19 +30,6 @@ _PROMOTION_LOG = {"judged", "promoted"}
 """Metadata of the materializations of ``production_model`` that are never deleted: each verdict of the gate."""
 
 _OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-
-
-@dataclass(frozen=True)
-class Retention:
-    """How many days things stay.
-
-    Attributes:
-        runs: Runs that are over and hold no latest materialization of a partition.
-        logs: Compute logs.
-    """
-
-    runs: int
-    logs: int
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,14 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+from mlops_assets.declared import setting
+
+DEFAULT_NAME = "mlops-assets"
+"""Of experiment and registered model where neither they nor the pipeline have a name."""
+
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where ``make dev`` serves MLflow's UI."""
+
 _URI = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"<>]*")
 _FILES = ("sqlite", "file")  # an @ in these is part of a path
 _SHORT = 2  # a secret of this length is replaced only where it stands in a URI: it would hit ordinary text
@@ -36,16 +44,30 @@ class TrackingConfig:
         artifact_root: Directory (or URI) for artifacts. Used only when the experiment is created on a database URI;
             ``None``: MLflow decides.
         ui_url: Address of MLflow's UI for links; ``None``: the URI itself if it is http(s), else no links.
+        model_version: The version that predicts; ``None``: the one in production.
 
     Raises:
         ValueError: A field is empty or malformed; the message holds no credentials.
     """
 
-    uri: str
-    experiment: str
-    model_name: str
+    uri: str = setting(
+        "",
+        "MLflow's server (`http://host:port`) or database. Default: SQLite under `MLOPS_HOME`.",
+        name="tracking_uri",
+        also="MLFLOW_TRACKING_URI",
+        secret=True,
+    )
+    experiment: str = setting("", f"The experiment in MLflow. Default: `MLOPS_PIPELINE`, else `{DEFAULT_NAME}`.")
+    model_name: str = setting("", f"The registered model in MLflow. Default: `MLOPS_PIPELINE`, else `{DEFAULT_NAME}`.")
     artifact_root: str | None = None
-    ui_url: str | None = None
+    ui_url: str | None = setting(
+        None,
+        f"Base of links to MLflow's UI. Default: the tracking server; with SQLite `{LOCAL_UI}` (`make dev`).",
+        name="mlflow_ui_url",
+    )
+    model_version: int | None = setting(
+        None, "Version that predicts, instead of the one in production.", ge=1, le=2**31 - 1
+    )
 
     def __post_init__(self) -> None:
         """Refuse at once what MLflow would refuse later, in the middle of a run."""
@@ -58,9 +80,9 @@ class TrackingConfig:
         if self.ui_url:
             _check_uri("MLOPS_MLFLOW_UI_URL", self.ui_url, "http(s)://host:port", needs_host=True)
         if not self.experiment.strip():
-            raise ValueError("The MLflow experiment's name is empty; give it a name.")
+            raise ValueError("MLOPS_EXPERIMENT is empty: expected the name of an MLflow experiment.")
         if not self.model_name.strip() or set(self.model_name) & set("/:'`"):
-            raise ValueError(f"The registered model's name is {self.model_name!r}; expected a name without / : ' or `.")
+            raise ValueError(f"MLOPS_MODEL_NAME is {self.model_name!r}: expected a name without / : ' or `.")
 
     def __repr__(self) -> str:
         """Show every field, the URIs without credentials."""
@@ -84,6 +106,11 @@ class TrackingConfig:
     def is_server(self) -> bool:
         """Whether it is the address of an MLflow server, not of a database."""
         return self.scheme in {"http", "https"}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether MLflow is a SQLite file on this machine."""
+        return self.scheme == "sqlite"
 
     @property
     def safe_uri(self) -> str:
