@@ -88,7 +88,9 @@ class Project:
                 tags={**span, **tags},
                 raise_on_error=False,
             )
-        return Outcome(result, self.pipeline.names)
+            logged = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        found = [one.asset_materialization for one in logged if one.asset_materialization]
+        return Outcome(result, found, self.pipeline.names)
 
     def table(self, asset: str, name: str, ds: str = DS) -> Any:
         return self.store.read_table(asset, ds, name)
@@ -101,8 +103,8 @@ class Project:
 class Outcome:
     """How a run of Dagster ended."""
 
-    def __init__(self, result: Any, names: Any) -> None:
-        self.result, self._names = result, names
+    def __init__(self, result: Any, materializations: Sequence[dg.AssetMaterialization], names: Any) -> None:
+        self.result, self._materializations, self._names = result, materializations, names
         self.success: bool = result.success
         self.failures = {
             str(event.step_key): str(event.step_failure_data.user_failure_data.description)
@@ -113,11 +115,9 @@ class Outcome:
     def metadata(self, asset: str) -> dict[str, dict[str, Any]]:
         """Day -> metadata of each materialization of an asset."""
         key = self._names.asset_key(asset)
-        events = self.result.filter_events(lambda event: event.is_step_materialization)
-        found = [event.step_materialization_data.materialization for event in events]
         return {
             str(one.partition): {name: value.value for name, value in one.metadata.items()}
-            for one in found
+            for one in self._materializations
             if one.asset_key == key
         }
 

@@ -19,6 +19,7 @@ from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
 from mlops_assets.runtime.runner import described, result_of
 from mlops_assets.steps.declaration import Record
 from mlops_assets.store.layout import METRICS, MODEL, MODEL_DESCRIPTION
+from mlops_assets.store.publish import sha256
 from mlops_assets.tracking.entities import TrainedModel
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class Recorder:
     def _restored(self, step: Step, ds: str, request: Request, version: Version) -> PartitionResult:
         manifest = self._store.manifest(step.asset, ds)
         path = self._store.folder(step.asset, ds) / MODEL
-        if manifest is None or manifest.files[0].sha256 != version.sha256 or not path.exists():
+        digests = {version.sha256, manifest.files[0].sha256 if manifest else "", sha256(path) if path.is_file() else ""}
+        if manifest is None or len(digests) > 1:
             made_from = ingredients(self._store, step, ds, request)
             with (
                 tempfile.TemporaryDirectory() as scratch,

@@ -20,9 +20,13 @@ def test_alerts(*, as_json: bool) -> None:
         example = "mailto://user:password@example.org or slack://token-a/token-b/token-c"
         raise fail(f"No alert targets. Set {variable('alert_urls')} to Apprise URLs, such as {example}.", MISUSE)
     channels.check()
-    facts = [f"Kinds of alerts that are sent: {', '.join(settings.alert_on)}."]
+    facts = [f"Kinds of alerts that are sent: {', '.join(settings.alerts.kinds)}."]
     message = alert(
-        f"{TEST}/{time.time()}", TEST, "Alerts of mlops-assets arrive here", facts, [f"Dagster: {settings.dagster_url}"]
+        f"{TEST}/{time.time()}",
+        TEST,
+        "Alerts of mlops-assets arrive here",
+        facts,
+        [f"Dagster: {settings.alerts.dagster_url}"],
     )
     reasons: dict[str, str] = {}
     for target in channels.targets:

@@ -72,7 +72,7 @@ def run_demo(days: int, directory: Path, source: str, *, as_json: bool) -> None:
     with closing(pipeline.backend), open_instance(settings) as instance:
         batches = [batch for batch in plan(keys) if not _is_done(batch, pipeline, instance)]
         if batches and not as_json:
-            console.print(f"{days} days of [bold]{settings.source}[/] data into {pipeline.store.root}")
+            console.print(f"{days} days of [bold]{settings.steps.source}[/] data into {pipeline.store.root}")
         with progress(sum(len(batch.assets) * len(batch.days) for batch in batches), hidden=as_json) as bar:
 
             def advance(text: str) -> None:
@@ -93,7 +93,7 @@ def _settings(days: int, source: str) -> Settings:
         if name not in ("MLOPS_BACKEND", "MLOPS_WORKERS", "MLOPS_ROWS_PER_DAY", "MLOPS_ESTIMATOR"):
             del os.environ[name]
     settings = Settings(home=Path(".mlops"), data_dir=Path("data"))
-    yesterday = dt.datetime.now(ZoneInfo(settings.timezone)).date() - dt.timedelta(days=1)
+    yesterday = dt.datetime.now(ZoneInfo(settings.automation.timezone)).date() - dt.timedelta(days=1)
     if settings.start_date + dt.timedelta(days=days - 1) > yesterday:
         raise fail(f"The demo in {Path.cwd()} begins on {settings.start_date}: {days} days go beyond yesterday.")
     return settings
@@ -144,7 +144,7 @@ def _summary(days: Sequence[str], pipeline: Pipeline, here: Path, *, as_json: bo
     for row in rows:
         table.add_row(*(str(value) if value is not None else "" for value in row.values()))
     console.print(table)
-    console.print(f"In production: version {number} of model {pipeline.settings.model_name!r}")
+    console.print(f"In production: version {number} of model {pipeline.settings.tracking.model_name!r}")
     console.print(f"Data:   {paths['data']}\nState:  {paths['home']} (Dagster's runs, MLflow's models)")
     command = os.path.relpath(Path(sys.argv[0]).absolute(), here) if Path(sys.argv[0]).exists() else "mlops-assets"
     folder = os.path.relpath(Path.cwd(), here)

@@ -23,21 +23,21 @@ _SECONDS_TO_STOP = 10
 def serve(port: int, mlflow_port: int) -> None:
     """Start ``dagster dev``, and ``mlflow server`` where MLflow's files are our own; stop both together."""
     settings = Settings()
-    for one in (port, mlflow_port) if settings.has_local_tracking else (port,):
+    for one in (port, mlflow_port) if (settings.tracking.scheme == "sqlite") else (port,):
         _require_free(one)
     with open_instance(settings):
         pass  # makes it, and ends what a killed process left behind
     environment = {**os.environ, "DAGSTER_HOME": str(dagster_home(settings))}
     environment.setdefault("MLOPS_DAGSTER_URL", f"http://{_HOST}:{port}")
     commands = [_dagster(port)]
-    if settings.has_local_tracking:
+    if settings.tracking.scheme == "sqlite":
         # The store is made here, once, before two processes would do it at the same time.
         build_tracking(settings).registry.versions()
         environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # ten processes for evaluating LLMs
         environment.setdefault("MLOPS_MLFLOW_UI_URL", f"http://{_HOST}:{mlflow_port}")
         commands.append(_mlflow(settings, mlflow_port))
     console.print(f"Dagster: http://{_HOST}:{port}")
-    if settings.has_local_tracking:
+    if settings.tracking.scheme == "sqlite":
         console.print(f"MLflow:  http://{_HOST}:{mlflow_port}")
     for one in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
@@ -59,7 +59,12 @@ def _dagster(port: int) -> list[str]:
 
 
 def _mlflow(settings: Settings, port: int) -> list[str]:
-    store = ["--backend-store-uri", settings.mlflow_uri, "--artifacts-destination", str(settings.artifact_root)]
+    store = [
+        "--backend-store-uri",
+        settings.tracking.uri,
+        "--artifacts-destination",
+        str(settings.tracking.artifact_root),
+    ]
     return [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1", *store]
 
 

@@ -17,9 +17,8 @@ from rich.table import Table
 from mlops_assets.cli.console import FAILED, console, print_json
 from mlops_assets.cli.instance import dagster_home
 from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.settings import HOST_DATA_DIR_VARIABLE, TRACKING_VARIABLE, Settings, variable
-from mlops_assets.tracking.config import without_credentials
-from mlops_assets.wiring.assembly import build_channels, build_store, build_tracking, tracking_config
+from mlops_assets.settings import Settings, variable
+from mlops_assets.wiring.assembly import build_channels, build_store, build_tracking
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 _PACKAGES = (
@@ -120,17 +119,17 @@ def _tracking(settings: Settings) -> tuple[str, str]:
     tracking = build_tracking(settings)
     tracking.ping()
     production = tracking.registry.production()
-    where = tracking_config(settings).safe_uri
+    where = settings.tracking.safe_uri
     if production is None:
-        return MISSING, f"{where} answers; no version of {settings.model_name!r} is in production yet"
-    return OK, f"{where} answers; version {production.number} of {settings.model_name!r} is in production"
+        return MISSING, f"{where} answers; no version of {settings.tracking.model_name!r} is in production yet"
+    return OK, f"{where} answers; version {production.number} of {settings.tracking.model_name!r} is in production"
 
 
 def _raw_data(settings: Settings) -> tuple[str, str]:
     days = build_store(settings).partitions("raw_data")
     if days:
         return OK, f"{len(days)} days, {days[0]} … {days[-1]}"
-    if settings.source == "files":
+    if settings.steps.source == "files":
         return MISSING, f"no day yet. Put files at {settings.data_dir}/raw/YYYY-MM-DD/data.csv (and target.csv)."
     return MISSING, "no day yet. Try: mlops-assets demo"
 
@@ -138,36 +137,29 @@ def _raw_data(settings: Settings) -> tuple[str, str]:
 def _alerts(settings: Settings) -> tuple[str, str]:
     channels = build_channels(settings)
     if not channels.targets:
-        return MISSING, f"nobody is told when something fails. Set {variable('alert_urls')}."
+        return MISSING, f"no alert is sent when something fails. Set {variable('alert_urls')}."
     channels.check()
     return OK, f"{', '.join(channels.names)}. Try: mlops-assets alerts test"
 
 
 def _settings(settings: Settings) -> Iterator[tuple[str, str, bool, str]]:
-    """Variable, value, whether somebody set it, and what it means."""
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
-        value = without_credentials(value) if name == "tracking_uri" and value else value
-        value = build_channels(settings).names if name == "alert_urls" else value
-        value = [f"{step}={image}" for step, image in value.items()] if isinstance(value, dict) else value
-        shown = ",".join(value) if isinstance(value, (tuple, list)) else "" if value is None else str(value)
-        yield variable(name), shown, name in settings.model_fields_set, field.description or ""
-    shown = tracking_config(settings).safe_uri
-    yield TRACKING_VARIABLE, shown, TRACKING_VARIABLE in os.environ, "MLflow's server. Default: SQLite under the home."
-    seen_as = os.environ.get(HOST_DATA_DIR_VARIABLE, "")
-    yield HOST_DATA_DIR_VARIABLE, seen_as, bool(seen_as), "Docker: the data root as the engine's host sees it."
+    """Variable, value, whether it was set, and what it means."""
+    for one, text in settings.rows():
+        yield variable(one.name), text, one.name in settings.given, one.description
     home = os.environ.get("DAGSTER_HOME", "")
     yield "DAGSTER_HOME", home or str(settings.home / "dagster"), bool(home), "Dagster's own folder."
 
 
 def _print(findings: list[Finding], settings: list[tuple[str, str, bool, str]]) -> None:
-    table = Table("setting", "value", "meaning", title="Settings (bold: set by you)", title_justify="left")
-    for name, value, given, meaning in settings:
-        table.add_row(name, value, meaning, style="bold" if given else None)
-    console.print(table)
     signs = {OK: "[green]✓[/]", MISSING: "[yellow]-[/]", BROKEN: "[red]✗[/]"}
     for one in findings:
         console.print(f"{signs[one.state]} [bold]{one.check}[/]:", end=" ")
         console.print(one.detail, markup=False)
+    table = Table("setting", "value", "meaning", title="Settings that were set", title_justify="left")
+    for name, value, given, meaning in settings:
+        if given:
+            table.add_row(name, value, meaning)
+    console.print(table if table.row_count else "All settings have their defaults.")
+    console.print("All settings: mlops-assets doctor --json, or docs/settings.md")
     if Path(".env").exists():
         console.print(f"Settings were read from {Path('.env').absolute()} and the environment.")

@@ -31,7 +31,7 @@ def _images(settings: Settings) -> tuple[str, str]:
 
 def _data_root_in_containers(settings: Settings) -> tuple[str, str]:
     engine, config = Engine(), docker_config(settings)
-    check_data_root(engine, config, config.images[step_of_asset("raw_data", settings.source).name])
+    check_data_root(engine, config, config.images[step_of_asset("raw_data", settings.steps.source).name])
     return _OK, f"containers see {config.data_dir} (on the engine's host: {config.on_host(config.data_dir)})"
 
 

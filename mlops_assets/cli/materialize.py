@@ -55,13 +55,13 @@ def _days(settings: Settings, partition: str | None, first: str | None, last: st
     if not (partition or first):
         raise fail("Name the days: --partition YYYY-MM-DD, or --from YYYY-MM-DD --to YYYY-MM-DD.", MISUSE)
     start, end = (_day(text) for text in (partition or first, partition or last))
-    newest = dt.datetime.now(ZoneInfo(settings.timezone)).date() - dt.timedelta(days=1)
+    newest = dt.datetime.now(ZoneInfo(settings.automation.timezone)).date() - dt.timedelta(days=1)
     if end < start:
         raise fail(f"The range is empty: {start} comes after {end}.", MISUSE)
     if start < settings.start_date or end > newest:
         raise fail(
             f"There are partitions from {settings.start_date} (MLOPS_START_DATE) to {newest} (yesterday in"
-            f" {settings.timezone}), not {start if start < settings.start_date else end}.",
+            f" {settings.automation.timezone}), not {start if start < settings.start_date else end}.",
             MISUSE,
         )
     return [(start + dt.timedelta(days=one)).isoformat() for one in range((end - start).days + 1)]

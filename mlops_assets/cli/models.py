@@ -36,7 +36,7 @@ def show_versions(*, as_json: bool) -> None:
             one.run_id,
         )
         table.add_row(*row, style=style)
-    console.print(table if versions else f"No version of model {settings.model_name!r} is registered yet.")
+    console.print(table if versions else f"No version of model {settings.tracking.model_name!r} is registered yet.")
 
 
 def show_history(*, as_json: bool) -> None:

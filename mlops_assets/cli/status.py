@@ -39,4 +39,4 @@ def show_status(days: int, *, as_json: bool) -> None:
         table.add_row(ds, *("[green]✓[/]" if ds in published[asset] else "[dim]·[/]" for asset in ASSETS))
     console.print(table if newest else f"Nothing is published under {store.root} yet. Try: mlops-assets demo")
     serving = "none" if version is None else f"version {version.number}, trained for {version.ds or 'an unknown day'}"
-    console.print(f"model {settings.model_name!r} in production: {serving}")
+    console.print(f"model {settings.tracking.model_name!r} in production: {serving}")

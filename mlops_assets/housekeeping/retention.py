@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mlops_assets.housekeeping.dagster_internals import delete_event_file
 from mlops_assets.housekeeping.config import Retention
+from mlops_assets.housekeeping.dagster_internals import delete_event_file
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 
 if TYPE_CHECKING:

@@ -6,10 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from mlops_assets.backends.local import LocalBackend
-from mlops_assets.errors import SettingsError
-from mlops_assets.settings import MLFLOW_UI, Settings
+from mlops_assets.settings import Settings
 from mlops_assets.store.local import LocalStore
-from mlops_assets.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from mlops_assets.assets.names import Names
     from mlops_assets.automation.launcher import Launcher
     from mlops_assets.backends.base import Backend
-    from mlops_assets.backends.docker.config import DockerConfig
-    from mlops_assets.housekeeping.retention import Retention
     from mlops_assets.tracking.tracker import Tracking
 
 
@@ -45,28 +41,14 @@ def build_days(settings: Settings) -> dg.DailyPartitionsDefinition:
     """The partitions."""
     from mlops_assets.assets.partitions import daily_partitions
 
-    return daily_partitions(settings.start_date, settings.timezone)
-
-
-def tracking_config(settings: Settings) -> TrackingConfig:
-    """Where MLflow is."""
-    try:
-        return TrackingConfig(
-            uri=settings.mlflow_uri,
-            experiment=settings.experiment,
-            model_name=settings.model_name,
-            artifact_root=None if settings.artifact_root is None else str(settings.artifact_root),
-            ui_url=settings.mlflow_ui_url or (MLFLOW_UI if settings.has_local_tracking else None),
-        )
-    except ValueError as error:
-        raise SettingsError(f"{error} (MLFLOW_TRACKING_URI, MLOPS_EXPERIMENT or MLOPS_MODEL_NAME)") from None
+    return daily_partitions(settings.start_date, settings.automation.timezone)
 
 
 def build_tracking(settings: Settings) -> Tracking:
     """The tracking server and the registry; connects at first use."""
     from mlops_assets.tracking.tracker import Tracking
 
-    return Tracking(tracking_config(settings))
+    return Tracking(settings.tracking)
 
 
 def build_backend(settings: Settings) -> Backend:
@@ -74,9 +56,9 @@ def build_backend(settings: Settings) -> Backend:
     if settings.backend == "docker":
         from mlops_assets.backends.docker.backend import DockerBackend
 
-        return DockerBackend(docker_config(settings), build_store(settings), settings.parameters())
+        return DockerBackend(settings.docker, build_store(settings), settings.steps)
     workers = (os.cpu_count() or 1) if settings.workers is None else settings.workers
-    return LocalBackend(build_store(settings), settings.parameters(), min(workers, MAX_WORKERS))
+    return LocalBackend(build_store(settings), settings.steps, min(workers, MAX_WORKERS))
 
 
 def build_parts(settings: Settings, backend: Backend | None = None, tracking: Tracking | None = None) -> Parts:
@@ -85,8 +67,8 @@ def build_parts(settings: Settings, backend: Backend | None = None, tracking: Tr
     from mlops_assets.assets.production import Production
 
     store, tracking = build_store(settings), tracking or build_tracking(settings)
-    production = Production(tracking, store, settings.home.absolute(), settings.model_version)
-    return Parts(backend or build_backend(settings), tracking, production, settings.check_limits())
+    production = Production(tracking, store, settings.home.absolute(), settings.tracking.model_version)
+    return Parts(backend or build_backend(settings), tracking, production, settings.checks)
 
 
 def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:
@@ -97,7 +79,7 @@ def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:
     from mlops_assets.checks.verdicts import blockers
     from mlops_assets.store.listing import Survey
 
-    store, limits = build_store(settings), settings.check_limits()
+    store, limits = build_store(settings), settings.checks
 
     def objections() -> Objection:
         records = Records.of(store)
@@ -105,42 +87,16 @@ def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:
 
     due_days = DueDays(
         Survey(store),
-        settings.cadence(),
-        delivered=settings.source == "files",
-        delimiter=settings.csv_delimiter,
+        settings.automation,
+        delivered=settings.steps.source == "files",
+        delimiter=settings.steps.csv_delimiter,
         objections=objections,
     )
     return Launcher(
-        settings.cadence(),
+        settings.automation,
         due_days,
         build_names(settings),
-        has_model=lambda: settings.model_version is not None or tracking.registry.production() is not None,
-    )
-
-
-def build_retention(settings: Settings) -> Retention:
-    """How long Dagster's records stay."""
-    from mlops_assets.housekeeping.retention import Retention
-
-    # A failed run keeps its day from being started again as long as the day is within reach.
-    return Retention(runs=max(settings.keep_runs_days, settings.catchup_days + 1), logs=settings.keep_logs_days)
-
-
-def docker_config(settings: Settings) -> DockerConfig:
-    """With what the Docker backend makes its containers."""
-    from mlops_assets.backends.docker.config import DockerConfig
-    from mlops_assets.backends.docker.images import default_images
-
-    return DockerConfig(
-        images={**default_images(settings.source), **settings.images},
-        data_dir=settings.data_dir.absolute(),
-        environment=settings.step_environment(),
-        host_data_dir=settings.data_dir_on_host,
-        network=settings.docker_network,
-        memory=settings.docker_memory,
-        cpus=settings.docker_cpus,
-        user=settings.docker_user,
-        stop_seconds=settings.docker_stop_seconds,
+        has_model=lambda: settings.tracking.model_version is not None or tracking.registry.production() is not None,
     )
 
 
@@ -148,12 +104,12 @@ def build_channels(settings: Settings) -> Channels:
     """Where alerts go."""
     from mlops_assets.alerts.channels import Channels
 
-    return Channels(settings.alert_urls)
+    return Channels(settings.alerts.urls)
 
 
 def build_alerting(settings: Settings, launcher: Launcher, tracking: Tracking) -> Alerting | None:
     """What is sent to whom; None if there is no target."""
-    if not settings.alert_urls:
+    if not settings.alerts.urls:
         return None
     from mlops_assets.alerts.late_data import LateData
     from mlops_assets.alerts.outbox import Outbox
@@ -166,15 +122,15 @@ def build_alerting(settings: Settings, launcher: Launcher, tracking: Tracking) -
         jobs=lambda instance: [job for job in DAILY_JOBS if launcher.is_on(instance, job)],
         overdue=launcher.overdue,
         due_at=lambda job, ds: launcher.calendars[job].due_at(ds),
-        had_model=lambda: settings.model_version is not None or bool(tracking.registry.history()),
+        had_model=lambda: settings.tracking.model_version is not None or bool(tracking.registry.history()),
         deadline_hours=launcher.config.deadline_hours,
     )
     return Alerting(
         names=names,
         outbox=Outbox(settings.home.absolute() / f"{names.of('alerts')}.db"),
         channels=build_channels(settings),
-        kinds=frozenset(settings.alert_on),
-        dagster_url=settings.dagster_url,
-        seconds=settings.sensor_seconds,
+        kinds=frozenset(settings.alerts.kinds),
+        dagster_url=settings.alerts.dagster_url,
+        seconds=settings.automation.sensor_seconds,
         late=late,
     )

@@ -36,7 +36,7 @@ def build_definitions(pipeline: Pipeline) -> dg.Definitions:
         sensors=[
             *build_readiness_sensors(launcher),
             build_cleanup_sensor(names, tracking, pipeline.backend),
-            build_retention_sensor(names, assembly.build_retention(settings)),
+            build_retention_sensor(names, settings.retention),
             *build_alert_sensors(assembly.build_alerting(settings, launcher, tracking)),
         ],
         # One process a run: interpreters and heavy imports start once for all steps and days.

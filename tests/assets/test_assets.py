@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 
 from mlops_assets.assets.assets import build_assets
-from mlops_assets.assets.resources import build_resources
 from mlops_assets.assets.partitions import daily_partitions
+from mlops_assets.assets.resources import build_resources
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.runtime.request import PartitionResult
 from mlops_assets.steps.parameters import Parameters

@@ -26,8 +26,8 @@ def instance(tmp_path):
 
 
 def runs(settings):
-    client = MlflowClient(settings.mlflow_uri)
-    experiment = client.get_experiment_by_name(settings.experiment)
+    client = MlflowClient(settings.tracking.uri)
+    experiment = client.get_experiment_by_name(settings.tracking.experiment)
     return client.search_runs([experiment.experiment_id])
 
 
@@ -72,7 +72,7 @@ def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_sensors(m
     settings = make_settings()
     tracking, backend = build_tracking(settings), build_backend(settings)
     resources = build_resources(backend, tracking)
-    client = MlflowClient(settings.mlflow_uri)
+    client = MlflowClient(settings.tracking.uri)
 
     def failed_dagster_run():
         run = instance.create_run_for_job(dg.Definitions(jobs=[empty]).resolve_job_def("empty"))
@@ -80,7 +80,7 @@ def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_sensors(m
         return run.run_id
 
     def leave_open(dagster_run_id):
-        experiment = client.get_experiment_by_name(settings.experiment).experiment_id
+        experiment = client.get_experiment_by_name(settings.tracking.experiment).experiment_id
         return client.create_run(experiment, tags={"dagster_run_id": dagster_run_id}).info.run_id
 
     dg.materialize(TRAINING, partition_key="2026-01-05", resources=resources, instance=instance)

@@ -1,4 +1,4 @@
-"""Which version serves, and how a run ends: by what it selects, what is unjudged, what serves already and what fails."""
+"""Which version serves, and how a run ends: by its selection, unjudged versions, the champion and what fails."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import shutil
 
 import pytest
 from projects import DS, LATER, NEXT, Project, as_csv, mixed, with_labels, without_column
+
+from mlops_assets.settings import Settings
 
 TRAIN = ("processed", "split", "model", "metrics", "production_model")
 PREDICT = ("production_model", "predictions")
@@ -34,14 +36,15 @@ def weak(made: Project) -> None:
 
 def away(made: Project) -> Project:
     """The same project when MLflow cannot be reached."""
-    return Project(made.settings.model_copy(update={"tracking_uri": "http://127.0.0.1:1"}))
+    places = {"home": made.settings.home, "data_dir": made.settings.data_dir, "tracking_uri": "http://127.0.0.1:1"}
+    return Project(Settings(_env_file=None, source="files", start_date=DS, workers=0, **places))
 
 
 def production(made: Project, ds: str) -> dict[str, object]:
     return json.loads((made.store.folder("production_model", ds) / "production.json").read_text())
 
 
-# --- what a run selects x what is unjudged -----------------------------------------------------------------------------
+# --- what a run selects x what is unjudged ---
 
 
 @pytest.mark.parametrize(
@@ -117,7 +120,7 @@ def test_several_versions_are_judged_together_and_one_goes_to_production(serving
     assert len(made.tracking.registry.history()) == 3
 
 
-# --- nothing in production ---------------------------------------------------------------------------------------------
+# --- nothing in production ---
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,7 @@ def test_an_undecided_version_is_judged_again_when_there_are_more_rows(project):
     assert made.tracking.registry.version(1).verdict.outcome == "promoted"
 
 
-# --- what fails --------------------------------------------------------------------------------------------------------
+# --- what fails ---
 
 
 @pytest.mark.parametrize("target", [b"", b"\xff\xfe\x00", b"id,target\n1,0,7\n", None])
@@ -229,7 +232,8 @@ def test_a_challenger_without_a_column_is_for_a_person_to_decide(serving):
     data, target = mixed(300, seed=1, first_id=1_000)
     made.deliver(NEXT, without_column(data, "amount"), target)
     # when a version is trained on them
-    result = made.materialize("raw_data", "processed", ds=NEXT)
+    made.materialize("raw_data", ds=NEXT)
+    made.materialize("processed", ds=NEXT)
     result = made.materialize("split", "model", "metrics", "production_model", ds=NEXT)
     # then the champion stays, and the verdict says what to do
     assert result.success

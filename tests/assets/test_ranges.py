@@ -8,7 +8,6 @@ import pytest
 from mlops_assets.assets.assets import build_assets
 from mlops_assets.assets.materialization import FORCE_TAG
 from mlops_assets.assets.partitions import daily_partitions
-from mlops_assets.wiring.assembly import build_tracking
 from mlops_assets.wiring.pipeline import Pipeline
 
 pytestmark = pytest.mark.slow

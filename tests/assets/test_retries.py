@@ -6,10 +6,10 @@ import errno
 
 import dagster as dg
 import pytest
+from mlops_assets.backends.workers import WorkerDiedError
 
 from mlops_assets.assets.retries import can_retry, retry_policy, told_to_dagster
 from mlops_assets.backends.docker.engine import EngineAwayError, EngineError
-from mlops_assets.backends.workers import WorkerDiedError
 from mlops_assets.errors import DataError
 from mlops_assets.tracking.config import TrackingConfig
 from mlops_assets.tracking.errors import TrackingAwayError

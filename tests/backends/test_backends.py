@@ -11,12 +11,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-
 from mlops_assets.backends.workers import WorkerDiedError, WorkersBackend
+
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.runtime.runner import RunInfo
 from mlops_assets.wiring.assembly import build_tracking
-from mlops_assets.wiring.pipeline import Pipeline
 
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 STEPS = ("raw_data", "processed", "split", "model", "metrics", "production_model", "predictions")

@@ -32,12 +32,12 @@ def with_column(text: str, name: str, change) -> str:
 
 
 def verdict(made, check, ds, asset="raw_data", records=None):
-    verdicts = judge(asset, ds, records or Records.of(made.store), made.settings.check_limits())
+    verdicts = judge(asset, ds, records or Records.of(made.store), made.settings.checks)
     return next(one for one in verdicts if one.check == check)
 
 
 def blocked(made, asset, ds):
-    return {one.check for one in blockers(asset, ds, Records.of(made.store), made.settings.check_limits())}
+    return {one.check for one in blockers(asset, ds, Records.of(made.store), made.settings.checks)}
 
 
 @pytest.fixture
@@ -59,13 +59,13 @@ def test_like_days_pass_and_the_first_has_no_measure(days):
     made = days(mixed(ROWS), mixed(ROWS, seed=1, first_id=ROWS))
     # then both pass all checks, and the first says why
     for ds in (DS, NEXT):
-        found = judge("raw_data", ds, Records.of(made.store), made.settings.check_limits())
+        found = judge("raw_data", ds, Records.of(made.store), made.settings.checks)
         assert [one.check for one in found] == ["schema", "row_count", "missing_values", "unique_ids"]
         assert all(one.passed and not one.blocks for one in found), ds
     assert verdict(made, "schema", DS).message == "there is no earlier day to compare with"
     assert verdict(made, "row_count", NEXT).facts["data.csv"] == {"last good day": DS, "rows": ROWS, "rows then": ROWS}
     # and of a day that is not there nothing is said
-    assert judge("raw_data", LATER, Records.of(made.store), made.settings.check_limits()) == []
+    assert judge("raw_data", LATER, Records.of(made.store), made.settings.checks) == []
 
 
 def test_a_day_of_few_rows_is_stopped(days):
@@ -200,7 +200,7 @@ def test_a_bad_target_stops_training_and_not_predictions(serving):
 def test_a_target_that_comes_later_is_no_failure(days):
     data, target = mixed(ROWS)
     made = days((data, target), (data,))
-    assert all(one.passed for one in judge("raw_data", NEXT, Records.of(made.store), made.settings.check_limits()))
+    assert all(one.passed for one in judge("raw_data", NEXT, Records.of(made.store), made.settings.checks))
     # and when it comes, it is judged
     made.deliver(NEXT, target=with_labels(target, ["no", "yes"]))
     made.make("register", ds=NEXT)
@@ -215,7 +215,7 @@ def test_a_single_class_stops_training(days):
     assert f"processed/{DS}/train_data.csv: all rows are of class 'same'" in found.message
     assert blocked(made, "model", DS) == {"classes"}
     # but not of a model that learns from several days
-    wider = replace(made.settings.check_limits(), train_window_days=7)
+    wider = replace(made.settings.checks, train_window_days=7)
     assert blockers("model", DS, Records.of(made.store), wider) == []
 
 
@@ -298,7 +298,7 @@ def test_exactly_one_version_is_in_production(serving):
     # given a model in production and a newer one
     made = serving(seed=1)
     made.make("train", "evaluate")
-    client, model = made.tracking._connection.client, made.settings.model_name
+    client, model = made.tracking._connection.client, made.settings.tracking.model_name
 
     def fault():
         return fault_in_production(*made.tracking.registry.in_service(), model)

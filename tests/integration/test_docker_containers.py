@@ -197,7 +197,7 @@ def command(settings, tmp_path, *arguments):
         "MLOPS_BACKEND": "docker",
         "MLOPS_ROWS_PER_DAY": "300",
         "MLOPS_WORKERS": "0",
-        "MLOPS_IMAGES": ",".join(f"{step}={image}" for step, image in settings.images.items()),
+        "MLOPS_IMAGES": ",".join(f"{step}={image}" for step, image in settings.docker.images.items()),
     }
     return subprocess.Popen(
         [sys.executable, "-m", "mlops_assets.cli", *arguments],
