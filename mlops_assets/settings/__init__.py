@@ -113,7 +113,8 @@ class Settings:
         for group, owner in _OWNERS.items():
             holder = getattr(self, group) if group else self
             for one in settings_of(owner):
-                yield one, shown(one, getattr(holder, one.attribute))
+                is_hidden = one.secret and one.name not in self.given
+                yield one, "" if is_hidden else shown(one, getattr(holder, one.attribute))
 
 
 def _composed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -96,6 +95,8 @@ def _unknown(names: Iterable[str], known: Collection[str], spelled: Callable[[st
     for name in sorted(names):
         plain = name.upper().removeprefix(PREFIX).lower() if spelled is variable else name
         if plain not in known:
+            import difflib
+
             similar = difflib.get_close_matches(plain, known, n=1)
             hint = f"did you mean {spelled(similar[0])}?" if similar else "docs/settings.md lists all settings."
             yield f"unknown setting {name!r}: {hint}"
