@@ -186,3 +186,10 @@ def with_labels(target: str, labels: Sequence[object]) -> str:
     """The target with other labels for its classes 0, 1, …."""
     header, *rows = csv.reader(io.StringIO(target))
     return as_csv(header, [(row, labels[int(label)]) for row, label in rows])
+
+
+def make(settings: Settings, asset: str, *days: str) -> None:
+    """Materialize an asset of some days, each in a run of its own."""
+    for ds in days:
+        outcome = Project(settings).materialize(asset, ds=ds)
+        assert outcome.success, outcome.failures

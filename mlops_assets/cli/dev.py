@@ -23,7 +23,7 @@ _SECONDS_TO_STOP = 10
 def serve(port: int, mlflow_port: int) -> None:
     """Start ``dagster dev``, and ``mlflow server`` where MLflow's files are our own; stop both together."""
     settings = Settings()
-    for one in (port, mlflow_port) if (settings.tracking.scheme == "sqlite") else (port,):
+    for one in (port, mlflow_port) if settings.tracking.is_local else (port,):
         _require_free(one)
     with open_instance(settings):
         pass  # makes it, and ends what a killed process left behind

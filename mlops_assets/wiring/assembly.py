@@ -57,8 +57,8 @@ def build_backend(settings: Settings) -> Backend:
         from mlops_assets.backends.docker.backend import DockerBackend
 
         return DockerBackend(settings.docker, build_store(settings), settings.steps)
-    workers = (os.cpu_count() or 1) if settings.workers is None else settings.workers
-    return LocalBackend(build_store(settings), settings.steps, min(workers, MAX_WORKERS))
+    workers = min(os.cpu_count() or 1, MAX_WORKERS) if settings.workers is None else settings.workers
+    return LocalBackend(build_store(settings), settings.steps, workers)
 
 
 def build_parts(settings: Settings, backend: Backend | None = None, tracking: Tracking | None = None) -> Parts:

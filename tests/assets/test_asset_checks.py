@@ -6,10 +6,7 @@ import dagster as dg
 import pytest
 
 from mlops_assets.assets.assets import build_assets
-from mlops_assets.assets.checks import production_check
 from mlops_assets.assets.partitions import daily_partitions
-from mlops_assets.definitions import build_definitions
-from mlops_assets.wiring.assembly import build_tracking
 from mlops_assets.wiring.pipeline import Pipeline
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
@@ -92,7 +89,7 @@ def test_limits_reach_the_checks(tmp_path, make_settings, instance):
         folder.mkdir(parents=True)
         (folder / "data.csv").write_text(text)
     # when the days are registered one after the other, by the code location
-    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    job = Pipeline(settings=settings).definitions.resolve_implicit_global_asset_job_def()
     results = [
         job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey("raw_data")], partition_key=ds)
         for ds in ("2026-01-01", "2026-01-02")
@@ -102,28 +99,22 @@ def test_limits_reach_the_checks(tmp_path, make_settings, instance):
     assert checks(results[1])["schema"].metadata["days"].records[0].data["note"] == "switched off (MLOPS_CHECK_SCHEMA)"
 
 
-@pytest.mark.slow
-def test_the_check_of_production_runs_with_its_asset_and_by_itself(make_settings, instance):
-    # given nothing in production
-    settings = make_settings()
-    tracking = build_tracking(settings)
-    resources = build_resources(build_backend(settings), tracking)
-
-    def check():
-        selection = dg.AssetSelection.checks_for_assets("production_model")
-        assets = [*ASSETS, production_check(tracking)]
-        result = dg.materialize(assets, instance=instance, resources=resources, selection=selection)
-        return checks(result, "production_model")["one_production_version"]
-
-    # when it runs by itself, it fails and says what to do
-    found = check()
-    assert not found.passed
-    assert "mlops-assets models promote VERSION" in found.description
+def test_the_checks_of_production(make_settings, instance):
+    # given nothing in production / when it is asked what serves
+    pipeline = Pipeline(settings=make_settings())
+    found = checks(run(pipeline, instance, "production_model"), "production_model")
+    # then a check fails and says what to do
+    assert not found["one_production_version"].passed
+    assert "mlops-assets models promote VERSION" in found["one_production_version"].description
+    assert found["mlflow_reachable"].passed
     # when the code location makes a day, it passes; so do the checks of the other assets
-    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
-    result = job.execute_in_process(instance=instance, partition_key="2026-01-05")
-    assert len(result.get_asset_check_evaluations()) == 8
+    result = run(pipeline, instance)
+    assert len(result.get_asset_check_evaluations()) == 9
     assert all(one.passed for one in result.get_asset_check_evaluations())
     assert checks(result, "production_model")["one_production_version"].description == "Version 1 serves."
-    # and by itself again
-    assert check().passed
+
+
+def run(pipeline, instance, *assets):
+    job = pipeline.definitions.resolve_implicit_global_asset_job_def()
+    keys = [dg.AssetKey(asset) for asset in assets] or None
+    return job.execute_in_process(instance=instance, asset_selection=keys, partition_key="2026-01-05")

@@ -11,8 +11,7 @@ from mlflow import MlflowClient
 
 from mlops_assets.assets.assets import build_assets
 from mlops_assets.assets.partitions import daily_partitions
-from mlops_assets.housekeeping.sensors import build_sensors
-from mlops_assets.wiring.assembly import build_tracking
+from mlops_assets.housekeeping.cleanup import close_mlflow_runs
 from mlops_assets.wiring.pipeline import Pipeline
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
@@ -25,22 +24,20 @@ def instance(tmp_path):
         yield instance
 
 
-def runs(settings):
+def runs(settings, experiment):
     client = MlflowClient(settings.tracking.uri)
-    experiment = client.get_experiment_by_name(settings.tracking.experiment)
-    return client.search_runs([experiment.experiment_id])
+    return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
 
 
-def test_a_models_run_lies_under_the_run_of_its_dagster_run(make_settings, instance):
+def test_the_run_of_the_dagster_run_is_apart_from_those_of_the_models(make_settings, instance):
     # given / when a model is trained
     settings = make_settings()
     resources = Pipeline(settings=settings).resources
     result = dg.materialize(TRAINING, partition_key="2026-01-05", resources=resources, instance=instance)
-    # then both runs carry the Dagster run's id, one is the other's parent, and both are finished
-    by_name = {run.info.run_name: run for run in runs(settings)}
-    model = by_name.pop("model 2026-01-05")
-    (parent,) = by_name.values()
-    assert model.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    # then both runs carry the Dagster run's id and are finished, and the models' experiment has only models
+    (model,) = runs(settings, settings.tracking.experiment)
+    (parent,) = runs(settings, settings.tracking.runs_experiment)
+    assert model.info.run_name == "model 2026-01-05"
     assert {run.data.tags["dagster_run_id"] for run in (model, parent)} == {result.run_id}
     assert {run.info.status for run in (model, parent)} == {"FINISHED"}
     # and the process is as it was
@@ -63,15 +60,16 @@ def test_a_failed_run_fails_its_mlflow_run(make_settings, instance, tmp_path):
     # then Dagster and MLflow agree
     assert not result.success
     assert "two classes" in result.failure_data_for_node("model").user_failure_data.description
-    assert [run.info.status for run in runs(settings)] == ["FAILED"]
+    experiment = MlflowClient(settings.tracking.uri).get_experiment_by_name(settings.tracking.experiment)
+    assert experiment is None or runs(settings, settings.tracking.experiment) == []
 
 
 @pytest.mark.slow
-def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_sensors(make_settings, instance):
+def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_cleanup(make_settings, instance):
     # given an MLflow run that a killed process left open
     settings = make_settings()
-    tracking, backend = build_tracking(settings), build_backend(settings)
-    resources = build_resources(backend, tracking)
+    pipeline = Pipeline(settings=settings)
+    tracking, resources = pipeline.tracking, pipeline.resources
     client = MlflowClient(settings.tracking.uri)
 
     def failed_dagster_run():
@@ -92,15 +90,9 @@ def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_sensors(m
     # then ours is ended
     assert status(first) == "KILLED"
     assert status(foreign) == "RUNNING"
-    # and when the sensor sees a failed run
-    failed = failed_dagster_run()
-    second = leave_open(failed)
-    event = instance.get_records_for_run(failed, of_type=dg.DagsterEventType.RUN_FAILURE).records[0]
-    sensor = next(one for one in build_sensors(tracking, backend) if one.name.endswith("failure"))
-    context = dg.build_run_status_sensor_context(
-        "test", event.event_log_entry.dagster_event, instance, instance.get_run_by_id(failed)
-    )
-    sensor(context)
+    # and when the clean-up sees a failed run
+    second = leave_open(failed_dagster_run())
+    close_mlflow_runs(instance, tracking, None)
     # then it is ended too
     assert status(second) == "KILLED"
 

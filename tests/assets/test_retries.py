@@ -1,4 +1,4 @@
-"""What can heal is tried again; bad input fails at once."""
+"""What may pass by itself is retried; bad input fails at once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import errno
 
 import dagster as dg
 import pytest
-from mlops_assets.backends.workers import WorkerDiedError
 
-from mlops_assets.assets.retries import can_retry, retry_policy, told_to_dagster
+from mlops_assets.assets.retries import as_dagster_failure, can_retry, retry_policy
 from mlops_assets.backends.docker.engine import EngineAwayError, EngineError
 from mlops_assets.errors import DataError
+from mlops_assets.runtime.pool import WorkerDiedError
 from mlops_assets.tracking.config import TrackingConfig
 from mlops_assets.tracking.errors import TrackingAwayError
 from mlops_assets.tracking.tracker import Tracking
@@ -23,9 +23,8 @@ def attempts_at(error):
     @dg.asset(retry_policy=retry_policy(3, 0.01))
     def flaky(context):
         tries.append(1)
-        with told_to_dagster(context):
-            if len(tries) < 3:
-                raise error
+        if len(tries) < 3:
+            raise as_dagster_failure(context, error) from error
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize([flaky], instance=instance, raise_on_error=False)
@@ -43,7 +42,7 @@ def attempts_at(error):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_can_retry_is_tried_again(error):
+def test_what_may_pass_is_retried(error):
     assert attempts_at(error) == (True, 3)
 
 
@@ -52,7 +51,7 @@ def test_what_can_retry_is_tried_again(error):
     [DataError("row 3 is broken"), EngineError("no such image"), KeyError("a bug"), FileNotFoundError(2, "gone")],
     ids=lambda error: type(error).__name__,
 )
-def test_what_cannot_heal_fails_at_once(error):
+def test_what_cannot_pass_fails_at_once(error):
     assert attempts_at(error) == (False, 1)
 
 

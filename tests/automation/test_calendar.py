@@ -14,7 +14,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def calendar(job=PREDICT, cron="30 2 * * *", start="2026-01-01", zone="Europe/Berlin", **more):
-    return Calendar(AutomationConfig({job: cron}, timezone=zone, start_date=start, **more), job)
+    return Calendar(AutomationConfig(**{f"{job}_cron": cron}, timezone=zone, start_date=start, **more), job)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import shutil
 import time
 
 import pytest
+from projects import make
 
 from mlops_assets.automation.config import DOWNLOAD, PREDICT, AutomationConfig
 from mlops_assets.automation.due_days import Days, DueDays
-from mlops_assets.runtime.runner import RunInfo
 from mlops_assets.store.listing import Survey
 from mlops_assets.wiring.assembly import build_backend
 
@@ -41,8 +41,7 @@ def deliver(tmp_path):
 @pytest.fixture
 def register(settings):
     def register(*days):
-        for result in build_backend(settings).materialize("raw_data", days, RunInfo()):
-            assert result.error is None
+        make(settings, "raw_data", *days)
 
     return register
 
@@ -51,7 +50,7 @@ class Watch:
     """Looks again and again, with a clock of its own."""
 
     def __init__(self, settings, **rules):
-        config = AutomationConfig({}, settle_seconds=10, **rules)
+        config = AutomationConfig(settle_seconds=10, **rules)
         survey = Survey(build_backend(settings).store)
         self.due_days = DueDays(survey, config, delivered=True, delimiter=",")
         self.observations, self.now = {}, 1_000.0
@@ -107,7 +106,7 @@ def test_a_marker_makes_a_delivery_complete_at_once(watch, deliver, tmp_path):
 
 
 def test_only_a_marker_counts_where_it_is_required(settings, deliver):
-    watch = Watch(settings, require_marker=True)
+    watch = Watch(settings, ready_when="marker")
     deliver(DAYS[0])
     watch.look()
     assert watch.look(after=1_000)[DAYS[0]].waits_for == f"raw/{DAYS[0]}/_SUCCESS is missing (MLOPS_READY_WHEN=marker)"

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from projects import make
 
 from mlops_assets.assets.names import PIPELINE_TAG, Names
 from mlops_assets.assets.retries import RETRY_TAG
@@ -17,10 +18,9 @@ from mlops_assets.automation.jobs import build_jobs
 from mlops_assets.automation.judge_schedule import build_judge_schedule
 from mlops_assets.automation.launcher import Launcher
 from mlops_assets.automation.run_lookup import TRIGGER_TAG, PipelineRuns
-from mlops_assets.definitions import build_definitions
-from mlops_assets.runtime.runner import RunInfo
 from mlops_assets.tracking.errors import TrackingError
-from mlops_assets.wiring.assembly import build_backend, build_launcher
+from mlops_assets.wiring.assembly import build_launcher
+from mlops_assets.wiring.pipeline import Pipeline
 
 HOUR = dt.datetime.now(dt.timezone.utc).hour
 ZONE = f"Etc/GMT{HOUR - 12:+}"
@@ -43,7 +43,7 @@ def settings(make_settings):
 
 @pytest.fixture
 def definitions(settings):
-    return build_definitions(settings)
+    return Pipeline(settings=settings).definitions
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def tick(make_settings, instance):
         settings = make_settings(
             **{"start_date": FIRST, "timezone": ZONE, "automate": True, "download_cron": f"{at:%M %H} * * *", **changes}
         )
-        schedule = build_definitions(settings).get_repository_def().get_schedule_def("download_schedule")
+        schedule = Pipeline(settings=settings).definitions.get_repository_def().get_schedule_def("download_schedule")
         with dg.build_schedule_context(instance=instance, scheduled_execution_time=at) as context:
             answer = schedule(context)
         return answer.skip_message if isinstance(answer, dg.SkipReason) else answer
@@ -120,7 +120,7 @@ def test_schedule_and_sensor_never_decide_about_the_same_day(make_settings, tick
     # given a day that has been due for less than the sensor's grace period
     due = dt.datetime.now(ZoneInfo(ZONE)) + dt.timedelta(minutes=1)
     settings = make_settings(start_date=FIRST, timezone=ZONE, automate=True, download_cron=f"{due:%M %H} * * *")
-    sensor = build_definitions(settings).get_repository_def().get_sensor_def("download_when_ready")
+    sensor = Pipeline(settings=settings).definitions.get_repository_def().get_sensor_def("download_when_ready")
     # when both look / then the schedule starts it, and the sensor all others
     assert [one.partition_key for one in tick()] == [DAYS[2]]
     with dg.build_sensor_context(instance=instance) as context:
@@ -173,13 +173,12 @@ def test_data_that_come_back_are_scored_again(make_settings, instance, tmp_path,
     first, second = (f"a,b\n{''.join(f'{n},{(n * k) % 7}{chr(10)}' for n in range(400))}" for k in (1, 3))
     folder = tmp_path / "data" / "raw" / DAYS[0]
     folder.mkdir(parents=True)
-    backend = build_backend(settings)
-    repository = build_definitions(settings).get_repository_def()
+    repository = Pipeline(settings=settings).definitions.get_repository_def()
 
     def arrive(text):
         (folder / "data.csv").write_text(text)
         (folder / "target.csv").write_text("target\n" + "".join(f"{int(n % 7 > 3)}\n" for n in range(400)))
-        assert [one.error for one in backend.materialize("raw_data", DAYS[:1], RunInfo())] == [None]
+        make(settings, "raw_data", DAYS[0])
 
     def score():
         with dg.build_sensor_context(instance=instance) as context:
@@ -190,7 +189,7 @@ def test_data_that_come_back_are_scored_again(make_settings, instance, tmp_path,
 
     arrive(first)
     for asset in ("processed", "split", "model"):
-        list(backend.materialize(asset, DAYS[:1], RunInfo()))
+        make(settings, asset, DAYS[0])
     score()
     arrive(second)
     score()
@@ -281,7 +280,7 @@ def test_what_is_made_by_hand_is_not_started_beside_it(look, instance, selection
 
 def test_a_sensor_does_nothing_while_its_schedule_is_off(instance, make_settings):
     # given a sensor that was switched on by hand, its schedule not
-    repository = build_definitions(make_settings(start_date=FIRST)).get_repository_def()
+    repository = Pipeline(settings=make_settings(start_date=FIRST)).definitions.get_repository_def()
     with dg.build_sensor_context(instance=instance) as context:
         answer = repository.get_sensor_def("download_when_ready")(context)
     # then
@@ -320,10 +319,9 @@ def test_days_are_scored_once_there_is_a_model(look, execute, settings):
         execute("download", request)
     assert "no model is in production" in look("predict_when_ready")
     # when a model is promoted
-    backend = build_backend(settings)
     for asset in ("processed", "split", "model", "metrics"):
-        list(backend.materialize(asset, DAYS[:1], RunInfo()))
-    backend.promote(RunInfo())
+        make(settings, asset, DAYS[0])
+    make(settings, "production_model", DAYS[0])
     # then all days are scored, and then there is nothing more to do
     for ds, request in look("predict_when_ready").items():
         assert execute("predict", request).success, ds
@@ -338,10 +336,9 @@ def test_a_day_that_a_check_stops_waits_until_a_person_accepts_it(make_settings,
         folder.mkdir(parents=True)
         (folder / "data.csv").write_text("a,b\n" + "".join(f"{n},{n % 7}\n" for n in range(rows)))
         (folder / "target.csv").write_text("target\n" + "".join(f"{int(n % 7 > 3)}\n" for n in range(rows)))
-    backend = build_backend(settings)
     for asset, days in {"raw_data": DAYS[:2], "processed": DAYS[:1], "split": DAYS[:1], "model": DAYS[:1]}.items():
-        assert [one.error for one in backend.materialize(asset, days, RunInfo())] == [None] * len(days)
-    repository = build_definitions(settings).get_repository_def()
+        make(settings, asset, *days)
+    repository = Pipeline(settings=settings).definitions.get_repository_def()
 
     def look():
         with dg.build_sensor_context(instance=instance) as context:
@@ -350,7 +347,7 @@ def test_a_day_that_a_check_stops_waits_until_a_person_accepts_it(make_settings,
     # when the sensor looks, then it starts the good day and says what stops the other
     (request,) = look().run_requests
     assert request.partition_key == DAYS[0]
-    list(backend.materialize("predictions", DAYS[:1], RunInfo()))
+    make(settings, "predictions", DAYS[0])
     assert f"raw/{DAYS[1]}/data.csv has 40 rows, and 400 on {DAYS[0]}" in look().skip_reason.skip_message
     # and when a person scores the day by hand, it counts as good, and a day like it is not stopped any more
     predict = repository.get_job("predict")
@@ -360,7 +357,7 @@ def test_a_day_that_a_check_stops_waits_until_a_person_accepts_it(make_settings,
         tmp_path / "data" / "raw" / DAYS[2],
         ignore=lambda *_: ["raw_data.manifest.json"],
     )
-    list(backend.materialize("raw_data", DAYS[2:], RunInfo()))
+    make(settings, "raw_data", *DAYS[2:])
     (request,) = look().run_requests
     assert request.partition_key == DAYS[2]
 
@@ -369,9 +366,8 @@ def test_a_day_that_a_check_stops_waits_until_a_person_accepts_it(make_settings,
 def test_a_training_prepares_the_days_of_its_window(make_settings, instance):
     # given three days of raw data, of which the last is trained for, and a window of three days
     settings = make_settings(start_date=FIRST, train_window_days=3)
-    backend = build_backend(settings)
-    list(backend.materialize("raw_data", DAYS, RunInfo()))
-    repository = build_definitions(settings).get_repository_def()
+    make(settings, "raw_data", *DAYS)
+    repository = Pipeline(settings=settings).definitions.get_repository_def()
     # when it is trained
     assert repository.get_job("train").execute_in_process(instance=instance, partition_key=DAYS[2]).success
     # then all days were prepared, Dagster knows them, and the model has learnt from them

@@ -11,44 +11,69 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from mlops_assets.backends.workers import WorkerDiedError, WorkersBackend
 
-from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.runtime.runner import RunInfo
-from mlops_assets.wiring.assembly import build_tracking
+from mlops_assets.runtime.pool import WorkerDiedError
+from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
+from mlops_assets.steps.catalog import step_of_asset
+from mlops_assets.steps.declaration import Kind
+from mlops_assets.wiring.assembly import build_backend
 
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
-STEPS = ("raw_data", "processed", "split", "model", "metrics", "production_model", "predictions")
-RUN = RunInfo(dagster_run_id="a run")
+ASSETS = ("raw_data", "processed", "split", "model", "metrics", "predictions")
+
+
+def ask(backend, asset, context, days=tuple(DAYS), **more) -> list[PartitionResult]:
+    """The results of an asset's step, by day; models come from the data root itself."""
+    step = step_of_asset(asset, backend.params.source)
+    models = {}
+    if any(file.kind is Kind.MODEL for file in step.inputs):
+        for ds in days:
+            manifest = backend.store.require("model", ds if asset == "metrics" else DAYS[0])
+            path = backend.store.relative("model", manifest.partition, "model.skops")
+            models[ds] = ModelFile(path, manifest.files[0].sha256, manifest.recipe, facts={"model_version": 1})
+    request = Request(step.name, days, backend.params, models=models, run_id="a run", **more)
+    return sorted(backend.run(request, context), key=lambda result: result.partition)
 
 
 def run_all(settings, in_a_run) -> dict[str, object]:
-    """Everything that a backend answers, without what differs between two stores of MLflow."""
+    """Everything that a backend answers."""
     answers: dict[str, object] = {}
 
-    def ask(context):
+    def work(context):
         with closing(build_backend(settings)) as backend:
-            backend.prepare(STEPS, DAYS)
-            for asset in STEPS:
-                if asset == "production_model":
-                    answers[asset] = dict(backend.promote(RUN, context))
-                    continue
-                results = sorted(backend.materialize(asset, DAYS, RUN, context), key=lambda result: result.partition)
-                answers[asset] = [(result.partition, dict(result.metadata), result.error) for result in results]
+            backend.prepare(ASSETS, DAYS)
+            for asset in ASSETS:
+                results = ask(backend, asset, context)
+                answers[asset] = [(one.partition, dict(one.metadata), one.error, one.recipe) for one in results]
+            # the gate over two versions
+            manifests = {f"v{place}": backend.store.require("model", ds) for place, ds in enumerate(DAYS[:2], 1)}
+            models = {
+                key: ModelFile(f"models/{one.partition}/model.skops", one.files[0].sha256, one.recipe)
+                for key, one in manifests.items()
+            }
+            request = Request(
+                "score", tuple(models), backend.params, models=models, days={"split": DAYS}, run_id="a run"
+            )
+            answers["score"] = sorted((one.partition, one.error) for one in backend.run(request, context))
+            request = Request(
+                "gate",
+                (DAYS[0],),
+                backend.params,
+                days={"scores": ("v1", "v2")},
+                inputs={"champion": "v1"},
+                run_id="a run",
+            )
+            answers["gate"] = [(one.partition, one.error) for one in backend.run(request, context)]
+            answers["verdict"] = backend.store.read_json("verdict", DAYS[0], "verdict.json")
 
-    in_a_run(ask)
+    in_a_run(work)
     return answers
 
 
 def comparable(value, root: str):
     if isinstance(value, dict):
-        skipped = ("mlflow_", "model_version_url")
         sha_of_model = {"sha256"} if "features" in value else set()  # skops writes other bytes each time
-        return {
-            name: comparable(one, root)
-            for name, one in value.items()
-            if not name.startswith(skipped) and name not in sha_of_model
-        }
+        return {name: comparable(one, root) for name, one in value.items() if name not in sha_of_model}
     if isinstance(value, (list, tuple)):
         return [comparable(one, root) for one in value]
     return value.replace(root, "") if isinstance(value, str) else value
@@ -74,48 +99,31 @@ def other(request):
 
 @pytest.fixture
 def two_settings(make_settings, tmp_path, other):
-    """The same settings over two data roots and two MLflow stores: in process, and of another backend."""
-    inprocess = make_settings()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "mlflow").mkdir()
-    (tmp_path / "other" / "mlflow" / "mlflow.db").write_bytes((inprocess.home / "mlflow" / "mlflow.db").read_bytes())
-    return inprocess, make_settings(home=tmp_path / "other", data_dir=tmp_path / "other" / "data", **other)
+    """The same settings over two data roots: in process, and of another backend."""
+    return make_settings(), make_settings(home=tmp_path / "other", data_dir=tmp_path / "other" / "data", **other)
 
 
 def test_all_backends_do_the_same(two_settings, in_a_run):
     # given / when two backends make the same days
     one, other = two_settings
     expected, answers = run_all(one, in_a_run), run_all(other, in_a_run)
-    # then files and metadata are the same, models are registered in the order of their days
+    # then files, metadata and recipes are the same
     assert comparable(answers, str(other.data_dir)) == comparable(expected, str(one.data_dir))
     assert files(other.data_dir) == files(one.data_dir)
-    assert [version.ds for version in build_tracking(other).registry.versions()] == DAYS
 
 
-def test_a_bad_day_and_a_missing_server_look_the_same(make_settings, monkeypatch, other, in_a_run):
+def test_a_bad_day_looks_the_same(make_settings, other, in_a_run):
     # given a data root without any day
     settings = [make_settings(), make_settings(**other)]
-
-    def process(context):
-        (result,) = backend.materialize("processed", DAYS[:1], RUN, context)
-        return result.error
-
     # when a day is processed that never arrived
     errors = []
     for one in settings:
         with closing(build_backend(one)) as backend:
-            errors.append(in_a_run(process))
-    # then both say the same
+            (result,) = in_a_run(lambda context, backend=backend: ask(backend, "processed", context, (DAYS[0],)))
+            errors.append(result.error)
+    # then all say the same
     assert errors[0] == errors[1]
     assert "mlops-assets materialize raw_data" in errors[0]
-    # and when the tracking server is not there
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    messages = []
-    for one in settings:
-        with closing(build_backend(one)) as backend, pytest.raises(MlopsAssetsError) as raised:
-            in_a_run(lambda context: backend.promote(RUN, context))  # called at once
-        messages.append((type(raised.value), str(raised.value)))
-    assert messages[0] == messages[1]
 
 
 def workers_of(pid: int) -> set[int]:
@@ -127,7 +135,7 @@ def workers_of(pid: int) -> set[int]:
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
         except (OSError, ValueError):
             continue
-        if b"mlops_assets.backends.worker" in command and (parent == pid or parent in found):
+        if b"mlops_assets.runtime.worker" in command and (parent == pid or parent in found):
             found.add(int(stat.parent.name))
     return found
 
@@ -144,8 +152,8 @@ def test_a_killed_worker_is_an_error_and_the_next_request_works(make_settings):
     # given a backend whose worker is killed in the middle of its work
     settings = make_settings(workers=1)
     with closing(build_backend(settings)) as backend:
-        assert isinstance(backend, WorkersBackend)
-        results = backend.materialize("raw_data", DAYS, RUN)
+        request = Request("generate", tuple(DAYS), backend.params)
+        results = backend.run(request)
         next(results)
         (worker,) = workers_of(os.getpid())
         os.kill(worker, signal.SIGKILL)
@@ -153,7 +161,7 @@ def test_a_killed_worker_is_an_error_and_the_next_request_works(make_settings):
         with pytest.raises(WorkerDiedError, match="killed by signal 9"):
             list(results)
         # and the next request starts another one
-        assert [result.error for result in backend.materialize("raw_data", DAYS, RUN)] == [None] * 3
+        assert [result.error for result in backend.run(request)] == [None] * 3
     assert workers_of(os.getpid()) == set()
 
 

@@ -26,7 +26,6 @@ from mlops_assets.backends.docker.images import ImageError, default_images
 from mlops_assets.backends.docker.labels import RUN_ID
 from mlops_assets.backends.docker.probe import ProbeError
 from mlops_assets.housekeeping.sensors import build_sensors
-from mlops_assets.runtime.runner import RunInfo
 from mlops_assets.wiring.assembly import build_backend, build_tracking
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
