@@ -82,7 +82,7 @@ def load_model(data: bytes, what: str, libraries: Mapping[str, str] | None = Non
 
 
 def held_types(data: bytes) -> list[str]:
-    """The types in a dumped model that a loader must be told to trust; sorted."""
+    """The types in a dumped model that a loader needs on its allow-list; sorted."""
     import skops.io
 
     return sorted(skops.io.get_untrusted_types(data=data))

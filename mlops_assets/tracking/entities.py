@@ -1,4 +1,4 @@
-"""The values this package takes and returns. Plain data, so nobody else needs MLflow's classes."""
+"""The values this package takes and returns. Plain data, so no other package needs MLflow's classes."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Version:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What the gate decided; ``None``: it has not judged the version (or somebody edited the tag)."""
+        """What the gate decided; ``None``: it has not judged the version (or the tag was edited by hand)."""
         content = _parsed(self.tags.get(VERDICT_TAG, ""))
         try:
             return Verdict(**content) if content else None

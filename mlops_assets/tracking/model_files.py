@@ -1,4 +1,4 @@
-"""Copying the files of models: out of a data root, out of MLflow; never without a look at their SHA-256."""
+"""Copying the files of models: out of a data root, out of MLflow; always with their SHA-256."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _local_file(connection: Connection, uri: str, name: str, scratch: Path) -> P
         return local / name
     from mlflow.artifacts import download_artifacts
 
-    with connection.errors(f"download {uri}/{name}"):
+    with connection.errors(f"download {connection.config.redact(uri)}/{name}"):
         downloads = str(scratch / "downloads")
         return Path(download_artifacts(f"{uri}/{name}", dst_path=downloads, tracking_uri=connection.config.uri))
 

@@ -18,8 +18,8 @@ class Registry(Promotions):
     def unjudged(self, basis: str) -> list[Version]:
         """The versions that the gate has to judge, by number.
 
-        That is, versions of ours without a final verdict about which nobody has decided by hand (promoted, demoted or
-        archived). An undecided one counts only if what it was judged on has changed.
+        That is, versions of ours without a final verdict that were never promoted, demoted or archived. An undecided
+        one counts only if what it was judged on has changed.
 
         Args:
             basis: Identity of what would be judged on now.
