@@ -115,7 +115,7 @@ class Recorder:
             tags={name: value for name, value in tags.items() if value},
             dagster_run_id=self._run_id,
         )
-        version = self._tracking.record_model(model)
+        version = self._tracking.record_model(model, known=self.versions)
         self.versions[version.recipe] = version
         return version
 

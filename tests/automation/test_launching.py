@@ -196,8 +196,11 @@ def test_data_that_come_back_are_scored_again(make_settings, instance, tmp_path,
     # when the first content comes back, then it is scored a third time
     arrive(first)
     score()
-    manifest = backend.store.require("predictions", DAYS[0])
-    assert manifest.inputs[f"raw/{DAYS[0]}/data.csv"] == backend.store.info("raw_data", DAYS[0], "data.csv").sha256
+    manifest = Pipeline(settings=settings).store.require("predictions", DAYS[0])
+    assert (
+        manifest.inputs[f"raw/{DAYS[0]}/data.csv"]
+        == Pipeline(settings=settings).store.info("raw_data", DAYS[0], "data.csv").sha256
+    )
 
 
 def test_runs_of_others_are_not_in_the_way(look, instance):
@@ -374,4 +377,6 @@ def test_a_training_prepares_the_days_of_its_window(make_settings, instance):
     for asset in ("processed", "split"):
         assert instance.get_materialized_partitions(dg.AssetKey(asset)) == set(DAYS)
     assert instance.get_materialized_partitions(dg.AssetKey("model")) == {DAYS[2]}
-    assert list(backend.store.require("model", DAYS[2]).inputs) == [f"split/{ds}/train.csv" for ds in DAYS]
+    assert list(Pipeline(settings=settings).store.require("model", DAYS[2]).inputs) == [
+        f"split/{ds}/train.csv" for ds in DAYS
+    ]
