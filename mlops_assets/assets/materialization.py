@@ -43,6 +43,7 @@ FORCE_TAG = "mlops_assets/force"
 """Run tag: ``true`` makes all days of a range, also those that are up to date."""
 
 _PROGRESS_LINES = 10
+_USE_MLFLOW = {"model", "metrics", "production_model", "predictions"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def materialize_partitions(
         dagster.Failure: No day is left and nothing else of the run can go on, or this is the last step of a run in
             which days failed: they are named.
     """
-    begin(context, parts.backend)
+    begin(context, parts.backend, parts.tracking)
     work = _Materialization(context, parts, before_recording)
     try:
         work.make()
@@ -96,10 +97,12 @@ def materialize_partitions(
     return finish(context, work.done, work.failed, check_results(context.asset_key, work.checks))
 
 
-def begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
+def begin(context: dg.AssetExecutionContext, backend: Backend, tracking: Tracking) -> None:
     """What every step begins with."""
     tag_process(context)
     report_days_by_hand(context, False)
+    if not selected_assets(context).isdisjoint(_USE_MLFLOW):
+        tracking.connect_in_background()  # importing MLflow takes seconds
     if backend.leaves_processes:  # what a killed run left at work must not work beside this one
         try:
             for line in clean_up(context.instance, backend):
@@ -194,7 +197,7 @@ class _Materialization:
                 self.failed[result.partition] = result.error
                 continue
             self.done.append(result)
-            if count % math.ceil(len(todo) / _PROGRESS_LINES) == 0:
+            if len(todo) > 1 and count % math.ceil(len(todo) / _PROGRESS_LINES) == 0:
                 context.log.info(f"{result.partition}: done ({count} of {len(todo)})")
 
     def fail_the_rest(self, message: str) -> None:

@@ -46,8 +46,9 @@ class Pool:
         Whatever interrupts this ends the processes.
         """
         partitions = sorted(set(request.partitions))
-        # The same partitions go to the same worker in every step: it still has the models that it trained.
-        workers = self._grow(len(partitions), (request.step,))
+        # The same partitions go to the same worker in every step: it still has the models that it trained. A further
+        # process costs seconds of imports: only `prepare` knows whether that pays.
+        workers = self._grow(1, (request.step,))[: len(partitions)]
         shares = [partitions[place :: len(workers)] for place in range(len(workers))]
         threads = max(1, (os.cpu_count() or 1) // len(workers))
         busy = {worker.connection: worker for worker in workers}
@@ -83,7 +84,7 @@ class Pool:
         wanted = max(1, min(self._count, partitions))
         if (missing := wanted - len(self._workers)) > 0:
             self._workers += _started(missing, Setup(self._data_dir, tuple(steps)))
-        return self._workers[:wanted]
+        return self._workers
 
 
 class _Worker:
