@@ -81,7 +81,7 @@ def materialize_partitions(
         dagster.Failure: No day is left and nothing else of the run can go on, or this is the last step of a run in
             which days failed: they are named.
     """
-    begin(context, parts.backend, parts.tracking)
+    begin(context, parts.backend)
     work = _Materialization(context, parts, before_recording)
     try:
         work.make()
@@ -97,12 +97,10 @@ def materialize_partitions(
     return finish(context, work.done, work.failed, check_results(context.asset_key, work.checks))
 
 
-def begin(context: dg.AssetExecutionContext, backend: Backend, tracking: Tracking) -> None:
+def begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
     """What every step begins with."""
     tag_process(context)
     report_days_by_hand(context, False)
-    if not selected_assets(context).isdisjoint(_USE_MLFLOW):
-        tracking.connect_in_background()  # importing MLflow takes seconds
     if backend.leaves_processes:  # what a killed run left at work must not work beside this one
         try:
             for line in clean_up(context.instance, backend):
@@ -234,6 +232,8 @@ class _Materialization:
         self._backend.prepare(self._from_here_on(), todo, self._context.run.run_id)
         request = replace(request.only(todo), models=models)
         with closing(self._backend.run(request, self._context)) as results:
+            if not selected_assets(self._context).isdisjoint(_USE_MLFLOW):
+                self._parts.tracking.connect_early()  # takes seconds, in which the step is at work elsewhere
             for result in in_order(results, todo) if step.records else results:
                 if self._before_recording is not None:
                     self._before_recording()

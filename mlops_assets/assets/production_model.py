@@ -35,7 +35,7 @@ def materialize_production_model(context: dg.AssetExecutionContext, parts: Parts
     Raises:
         dagster.Failure: MLflow is away and no champion is known, or this is the last step of a run with failed days.
     """
-    begin(context, parts.backend, parts.tracking)
+    begin(context, parts.backend)
     days, done = sorted(context.partition_keys), list[PartitionResult]()
     try:
         judged = _judge(context, parts, days[-1]) if _is_due(context) else None

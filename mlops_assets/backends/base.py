@@ -39,7 +39,7 @@ class Backend(Protocol):
     def run(self, request: Request, context: AssetExecutionContext | None = None) -> Generator[PartitionResult]:
         """Run a step for some partitions; a result each, as soon as it is published, in any order.
 
-        Closing the iterator ends the work.
+        A step that runs elsewhere is at work when this returns. Closing the iterator ends the work.
 
         Args:
             request: What to do.

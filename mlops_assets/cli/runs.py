@@ -129,7 +129,9 @@ def run_assets(
     made: dict[tuple[str, str], dict[str, Any]] = {}
     for event in result.filter_events(lambda event: event.is_step_materialization):
         one = event.step_materialization_data.materialization
-        made[one.asset_key.path[-1], one.partition or ""] = {name: _plain(value) for name, value in one.metadata.items()}
+        made[one.asset_key.path[-1], one.partition or ""] = {
+            name: _plain(value) for name, value in one.metadata.items()
+        }
     known = [key for key, metadata in made.items() if "up_to_date" in metadata]
     results = {key: metadata for key, metadata in made.items() if key not in known}
     return RunOutcome(result.run_id, result.success, results, len(known), messages)

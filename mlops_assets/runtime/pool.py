@@ -43,8 +43,13 @@ class Pool:
     def run(self, request: Request) -> Generator[PartitionResult]:
         """As :meth:`mlops_assets.runtime.runner.Runner.run`; results come as they are ready.
 
-        Whatever interrupts this ends the processes.
+        The processes are at work when this returns. Whatever interrupts the iteration ends them.
         """
+        results = self._run(request)
+        next(results)  # the requests are sent
+        return results  # type: ignore[return-value]  # from here on it gives results only
+
+    def _run(self, request: Request) -> Generator[PartitionResult | None]:
         partitions = sorted(set(request.partitions))
         # The same partitions go to the same worker in every step: it still has the models that it trained. A further
         # process costs seconds of imports: only `prepare` knows whether that pays.
@@ -55,6 +60,7 @@ class Pool:
         try:
             for worker, share in zip(workers, shares, strict=True):
                 worker.connection.send((request.only(share), threads))
+            yield None
             while busy:
                 for connection in wait(list(busy)):
                     worker = busy[connection]  # type: ignore[index]  # wait() gives back what it was given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -31,6 +30,7 @@ class Tracking(Recorder):
         """Remember where to connect."""
         super().__init__(Connection(config))
         self.config = config
+        self._tried_early = False
 
     def errors(self, doing: str) -> AbstractContextManager[None]:
         """Turn errors of MLflow in a block of code into a `TrackingError` without credentials."""
@@ -44,12 +44,15 @@ class Tracking(Recorder):
         """
         _ = self._connection.client
 
-    def connect_in_background(self) -> None:
-        """Start importing MLflow and opening the connection in a thread; the first call waits for it.
+    def connect_early(self) -> None:
+        """Import MLflow and open the connection while there is nothing else to do; tried once, and never fails.
 
-        If it fails, the first call tries again and raises.
+        Not in a thread: importing MLflow beside other imports of SQLAlchemy leaves modules half initialised.
         """
-        threading.Thread(target=self._try_to_connect, name="connect to MLflow", daemon=True).start()
+        if not self._tried_early:
+            self._tried_early = True
+            with suppress(Exception):  # the first call raises it
+                self.connect()
 
     def ping(self) -> None:
         """Return if MLflow can be reached.
@@ -68,7 +71,3 @@ class Tracking(Recorder):
         """Address of a model version in MLflow's UI; ``None`` when there is no UI."""
         base, number = self.config.ui_base, version.number if isinstance(version, Version) else version
         return f"{base}/#/models/{quote(self.config.model_name, safe='')}/versions/{number}" if base else None
-
-    def _try_to_connect(self) -> None:
-        with suppress(Exception):  # the first call raises it
-            self.connect()

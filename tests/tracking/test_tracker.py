@@ -147,7 +147,7 @@ def test_telemetry_is_off_by_default(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first_call", ["registry.production()", "close_runs(bool)", "connect_in_background()"])
+@pytest.mark.parametrize("first_call", ["registry.production()", "close_runs(bool)", "connect_early()"])
 def test_telemetry_is_off_whatever_is_called_first(first_call, tracking, monkeypatch):
     # given a process that has not imported MLflow, which reads its switches only then
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
@@ -202,21 +202,12 @@ def test_two_processes_may_open_a_fresh_store_at_once(tmp_path):
     assert results.get() == results.get()
 
 
-def test_the_first_call_waits_for_the_connection_in_the_background(tmp_path):
-    # given
-    tracking = Tracking(config(tmp_path))
-    # when
-    tracking.connect_in_background()
-    # then
-    assert tracking.registry.versions() == []
-
-
-def test_a_failure_in_the_background_is_raised_by_the_first_call(tmp_path):
+def test_a_failure_to_connect_early_is_raised_by_the_first_call(tmp_path):
     # given
     (tmp_path / "mlflow.db").mkdir()
     tracking = Tracking(config(tmp_path))
     # when
-    tracking.connect_in_background()
+    tracking.connect_early()
     # then
     with pytest.raises(TrackingError, match="is a directory"):
         tracking.registry.versions()
