@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 FORCE_TAG = "mlops_assets/force"
 """Run tag: ``true`` makes all days of a range, also those that are up to date."""
 
+AS_OF_TAG = "mlops_assets/as_of"
+"""Run tag: ``true`` predicts each day with the newest promoted version that was trained on earlier days only."""
+
 _PROGRESS_LINES = 10
 _USE_MLFLOW = {"model", "metrics", "production_model", "predictions"}
 
@@ -247,14 +250,31 @@ class _Materialization:
         if not files:
             return models, errors
         if files[0].asset == "production_model":
-            champion = self._parts.production.require(self._context.run.run_id)
-            return dict.fromkeys(days, champion.file), errors
+            return self._serving(days)
         for ds in days:
             try:
                 models[ds] = self._recorder.model_of(ds)
             except MissingPartitionError as error:
                 errors[ds] = str(error)
         return models, errors
+
+    def _serving(self, days: Sequence[str]) -> tuple[dict[str, ModelFile], dict[str, str]]:
+        """The model that serves each day, with the note whether it was trained on that day."""
+        production = self._parts.production
+        if self._context.run.tags.get(AS_OF_TAG) == "true":
+            models = production.as_of(days)
+        else:
+            models = dict.fromkeys(days, production.require(self._context.run.run_id).file)
+        errors = {
+            ds: f"No version was promoted that had not seen {ds}. Predict it without --as-of."
+            for ds in days
+            if ds not in models
+        }
+        noted = {
+            ds: replace(model, facts={**model.facts, "in_sample": ds <= str(model.facts["trained_through"])})
+            for ds, model in models.items()
+        }
+        return noted, errors
 
     def _request(self, days: Sequence[str]) -> Request:
         image = self._backend.recipe_image(self._step.name)

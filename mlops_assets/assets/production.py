@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +92,21 @@ class Production:
             self._of_run = run_id, self._resolved()
         return self._of_run[1]
 
+    def as_of(self, days: Sequence[str]) -> dict[str, ModelFile]:
+        """Day -> the newest promoted version that has not seen the day; days without one are left out.
+
+        Raises:
+            TrackingError: MLflow cannot be asked.
+        """
+        versions = {version.number: version for version in self._tracking.registry.versions()}
+        promoted = [versions[one.to_version] for one in self._tracking.registry.history() if one.to_version in versions]
+        found: dict[str, ModelFile] = {}
+        for ds in days:
+            unseen = [one for one in promoted if (one.trained_through or one.ds) < ds]
+            if unseen:
+                found[ds] = self.model_file(unseen[-1])
+        return found
+
     def require(self, run_id: str) -> Champion:
         """The model that serves.
 
@@ -123,6 +138,7 @@ class Production:
                 "model_version": version.number,
                 "model_sha256": version.sha256,
                 "trained_for": version.ds,
+                "trained_through": version.trained_through or version.ds,
             },
         )
 

@@ -95,13 +95,16 @@ def materialize(
     partition: Annotated[str | None, typer.Option(help="One day, YYYY-MM-DD.")] = None,
     first: Annotated[str | None, typer.Option("--from", help="First day of a range.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day of a range.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Of a range, also what is up to date.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Recompute up-to-date days of a range, too.")] = False,
+    as_of: Annotated[
+        bool, typer.Option("--as-of", help="Predict each day with the newest version trained on earlier days only.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make assets for a day, or what is missing or out of date in a range of days, in one run that shows in the UI."""
     from mlops_assets.cli.materialize import run_materialize
 
-    run_materialize(assets or [], partition, first, last, force=force, as_json=as_json)
+    run_materialize(assets or [], partition, first, last, force=force, as_of=as_of, as_json=as_json)
 
 
 @app.command()

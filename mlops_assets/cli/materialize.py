@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 
 def run_materialize(
-    assets: Sequence[str], partition: str | None, first: str | None, last: str | None, *, force: bool, as_json: bool
+    assets: Sequence[str],
+    partition: str | None,
+    first: str | None,
+    last: str | None,
+    *,
+    force: bool,
+    as_of: bool,
+    as_json: bool,
 ) -> None:
     """Check the arguments, run, report."""
     settings = Settings()
@@ -42,7 +49,7 @@ def run_materialize(
             if error and not as_json:
                 errors.print(f"{asset} {ds}: {error}", style="red", markup=False)
 
-        outcome = run_assets(pipeline, instance, chosen, days, on_result, run_id, force=force)
+        outcome = run_assets(pipeline, instance, chosen, days, on_result, run_id, force=force or as_of, as_of=as_of)
         bar.update(bar.task_ids[0], completed=total)
     _report(outcome, chosen, days, as_json=as_json)
 

@@ -12,7 +12,7 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from mlops_assets.assets import failures
-from mlops_assets.assets.materialization import FORCE_TAG
+from mlops_assets.assets.materialization import AS_OF_TAG, FORCE_TAG
 from mlops_assets.assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from mlops_assets.assets.resources import build_resources
 from mlops_assets.backends.process_id import process_tag
@@ -85,6 +85,7 @@ def run_assets(
     run_id: str | None = None,
     *,
     force: bool = False,
+    as_of: bool = False,
 ) -> RunOutcome:
     """Materialize assets for consecutive days in one run.
 
@@ -96,6 +97,7 @@ def run_assets(
         on_result: Called after each day of each asset.
         run_id: Of the run, if the backend was prepared for one.
         force: Of several days, make also those that are up to date.
+        as_of: Predict each day with a version that has not seen it.
     """
     for one in (signal.SIGINT, signal.SIGTERM):  # both end the run properly, also where the shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
@@ -114,6 +116,7 @@ def run_assets(
             "dagster/max_retries": "0",  # only the command knows how to run again
             **({RANGE_START_TAG: days[0], RANGE_END_TAG: days[-1]} if len(days) > 1 else {}),
             **({FORCE_TAG: "true"} if force else {}),
+            **({AS_OF_TAG: "true"} if as_of else {}),
         },
         raise_on_error=False,
         run_id=run_id,

@@ -285,3 +285,32 @@ def test_a_version_of_a_changed_artifact_does_not_serve(project):
     result = made.materialize(*PREDICT, ds=RECENT)
     assert not result.success
     assert "version 1" in next(iter(result.failures.values())).lower()
+
+
+# --- days that a model has seen ---
+
+
+def test_predictions_say_whether_their_model_was_trained_on_the_day(serving):
+    # given a champion that was trained on the first day / when that day and the next are predicted
+    made = serving()
+    made.deliver(NEXT, *mixed(300, seed=1, first_id=1_000))
+    result = made.materialize("raw_data", *PREDICT, ds=DS, to=NEXT)
+    # then only the first is in sample, in Dagster and beside the file
+    facts = result.metadata("predictions")
+    assert [facts[ds]["in_sample"] for ds in (DS, NEXT)] == [True, False]
+    assert made.store.require("predictions", NEXT).metadata["in_sample"] is False
+
+
+def test_past_days_can_be_scored_by_a_version_that_has_not_seen_them(serving):
+    # given two versions that were in production one after the other
+    made = serving(estimator="logistic_regression")
+    weak(made)
+    made.deliver(LATER, *mixed(300, seed=2, first_id=2_000))
+    made.materialize("raw_data", ds=LATER)
+    # when all days are scored as of then
+    as_of = {"mlops_assets/as_of": "true", "mlops_assets/force": "true"}
+    result = made.materialize("predictions", ds=DS, to=LATER, **as_of)
+    # then each day by the newest one that had not seen it, and the first day by none
+    facts = result.metadata("predictions")
+    assert {ds: facts[ds]["model_version"] for ds in facts} == {NEXT: 1, LATER: 2}
+    assert "No version was promoted that had not seen 2024-01-01" in result.failures["predictions"]
