@@ -49,7 +49,7 @@ lint: install ## Ruff: format and rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-format: install ## Let ruff mend what it can
+format: install ## Let ruff fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

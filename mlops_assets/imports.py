@@ -18,7 +18,7 @@ def importing(library: str) -> Iterator[None]:
     as that happens once a process and library, what it wrongly keeps is little and does not grow.
 
     Args:
-        library: The module whose presence tells that there is nothing left to do.
+        library: A module that is loaded once the library was imported.
     """
     if library in sys.modules or not gc.isenabled():
         yield

@@ -1,4 +1,4 @@
-"""The seven assets. A body calls the shared materialization and reports what it says."""
+"""The seven assets. Each body calls the shared materialization and returns its result."""
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions as objects.
 import warnings

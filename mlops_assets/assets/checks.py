@@ -60,7 +60,7 @@ def check_results(key: dg.AssetKey, verdicts: Sequence[Verdict]) -> list[dg.Asse
 
 
 def report_checks(context: dg.AssetExecutionContext, results: Sequence[dg.AssetCheckResult]) -> None:
-    """Record results of a step that is about to fail: Dagster would lose what such a step returns."""
+    """Record results of a step that is about to fail: Dagster drops the return value of a failed step."""
     for one in results:
         assert one.asset_key is not None  # noqa: S101  # `check_results` names both
         assert one.check_name is not None  # noqa: S101
@@ -84,7 +84,7 @@ def production_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
             asset=key,
             description="Exactly one version is in MLflow's stage Production, and it has the alias champion.",
         ),
-        dg.AssetCheckSpec(REACHABLE, asset=key, description="MLflow said which version serves."),
+        dg.AssetCheckSpec(REACHABLE, asset=key, description="MLflow could be asked which version serves."),
     ]
 
 
@@ -118,7 +118,7 @@ def production_checks(
             asset_key=key,
             check_name=REACHABLE,
             severity=warn,
-            description=f"The champion that was resolved last goes on serving for a day. {away}" if away else "",
+            description=f"The champion that was resolved last serves for a day. {away}" if away else "",
         ),
     ]
 

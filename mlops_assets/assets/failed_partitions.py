@@ -58,7 +58,7 @@ class FailedPartitions:
         shown = "\n".join(lines[:_DAYS_NAMED])
         again = "\nFix these days and re-execute all steps; finished days are skipped." if of > 1 else ""
         text = f"{len(lines)} of {of} days failed:\n{shown}{more}{again}"
-        return dg.Failure(text, allow_retries=False)  # the input is as it is: a retry cannot help
+        return dg.Failure(text, allow_retries=False)  # a retry cannot help: the input stays the same
 
 
 def failed_partitions(context: dg.AssetExecutionContext) -> FailedPartitions:
@@ -91,7 +91,7 @@ def later_assets(context: dg.AssetExecutionContext) -> Collection[str]:
 
 
 def report_days_by_hand(context: dg.AssetExecutionContext, by_hand: bool) -> None:
-    """Whether the step itself tells Dagster which days it made.
+    """Let the step itself report to Dagster which days it made, or not.
 
     By itself Dagster takes all days of the run for made when the step succeeds. This system tag turns that off; it is
     looked at in this process, when the step ends. Checked with Dagster 1.13; tests/assets/test_ranges.py fails when it

@@ -101,15 +101,15 @@ def materialize_partitions(
 
 
 def begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
-    """What every step begins with."""
+    """Shared start of every step."""
     tag_process(context)
     report_days_by_hand(context, False)
-    if backend.leaves_processes:  # what a killed run left at work must not work beside this one
+    if backend.leaves_processes:  # a step that a killed run left running must not run beside this one
         try:
             for line in clean_up(context.instance, backend):
                 context.log.warning(f"Removed what an earlier run left behind: {line}")
         except MlopsAssetsError as error:
-            context.log.warning(f"What earlier runs may have left behind could not be looked for: {error}")
+            context.log.warning(f"Could not look for leftovers of earlier runs: {error}")
 
 
 def finish(
@@ -139,7 +139,7 @@ def finish(
 
 
 def report(context: dg.AssetExecutionContext, done: Sequence[PartitionResult]) -> None:
-    """Tell Dagster of days that were made, when the step's own event would not."""
+    """Report days that were made to Dagster where the step's own event does not."""
     for result in done:
         metadata: dict[str, Any] = to_dagster(result.metadata)
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=result.partition, metadata=metadata))
@@ -311,7 +311,7 @@ class _Materialization:
         return stopped
 
     def _prepare_window(self) -> None:
-        """Make earlier days, too; one that fails is missing in the window, and that is all."""
+        """Make earlier days, too; a day that fails is only missing in the window."""
         days = days_to_prepare(self._backend, self._staleness(), self._asset, self._days[0], self._parts.limits)
         if days:
             self._context.log.info(f"{len(days)} earlier days of the training window are made: {days[0]} … {days[-1]}")

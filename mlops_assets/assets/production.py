@@ -1,4 +1,4 @@
-"""Which model serves: resolved from the registry, kept locally, and served for a day when MLflow is away."""
+"""Which model serves: resolved from the registry; remembered for a day in which MLflow is away."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class Production:
         Args:
             tracking: The registry.
             store: The data root; steps find the model's file there.
-            home: Where the last answer of the registry is kept: nobody else writes there, so it can be trusted.
-            pinned: A version that serves whatever the registry says.
+            home: Where the last answer of the registry is kept: only this code writes there, so it can be trusted.
+            pinned: A version that serves instead of the one in production.
         """
         self._tracking, self._store, self._pinned = tracking, store, pinned
         self._memory = home / "champions" / f"{tracking.config.model_name}.json"
@@ -189,9 +189,7 @@ class Production:
             raise error from None
         if age > SERVES_WITHOUT_MLFLOW or not is_there or self._pinned not in (None, champion.number):
             raise error
-        _logger.warning(
-            "MLflow is away; version %s, resolved %s, goes on serving.", champion.number, champion.resolved_at
-        )
+        _logger.warning("MLflow is away; version %s, resolved %s, still serves.", champion.number, champion.resolved_at)
         return replace(champion, mlflow_away=str(error))
 
     def _nothing_serves(self) -> str:
@@ -207,6 +205,4 @@ class Production:
                 " better data, or lower MLOPS_GATE_MIN_SCORE"
             )
         promote = "" if newest is None else f"; or promote it anyway: mlops-assets models promote {newest.number}"
-        return (
-            f"No version of model {name!r} is in stage Production, so there is nothing to predict with. {what}{promote}"
-        )
+        return f"No version of model {name!r} is in stage Production, so predictions are not possible. {what}{promote}"

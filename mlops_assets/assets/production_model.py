@@ -1,4 +1,4 @@
-"""The body of ``production_model``: judge what nobody has judged where that is due, then say which version serves."""
+"""The body of ``production_model``: judge new versions where that is due, then write which version serves."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Recorder:
         version = self.versions.get(recipe)
         if version is None:
             raise MissingPartitionError(
-                f"The model of {ds} is not registered in MLflow, so nothing vouches for its file. Run: mlops-assets"
+                f"The model of {ds} is not registered in MLflow, so its file cannot be verified. Run: mlops-assets"
                 f" materialize model --partition {ds}"
             )
         return self._production.described(version, self._store.relative("model", ds, MODEL))

@@ -1,4 +1,4 @@
-"""The timer of the gate: judges versions that no training run has judged, such as those registered by hand."""
+"""The timer of the gate: judges versions that no training run has judged (it was killed, or they are undecided)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from mlops_assets.automation.run_lookup import TRIGGER_TAG, attempts
 from mlops_assets.automation.schedules import cron_schedule
 
 
-def build_judge_schedule(launcher: Launcher, unjudged: Callable[[], Sequence[int]]) -> dg.ScheduleDefinition:
+def build_judge_schedule(
+    launcher: Launcher, unjudged: Callable[[], tuple[Sequence[int], str]]
+) -> dg.ScheduleDefinition:
     """The schedule of ``production_model`` alone; one run for each set of unjudged versions.
 
     Args:
         launcher: For calendar and names.
-        unjudged: The numbers of the versions that the gate has to judge.
+        unjudged: The numbers of the versions that the gate has to judge, and what it would judge them on.
     """
     name = launcher.names.of(JUDGE)
 
@@ -27,10 +29,11 @@ def build_judge_schedule(launcher: Launcher, unjudged: Callable[[], Sequence[int
         day = launcher.calendars[JUDGE].last_day(context.scheduled_execution_time)
         if day is None:
             return dg.SkipReason(f"No day has ended since {launcher.config.start_date} (MLOPS_START_DATE).")
-        versions = ",".join(str(version) for version in sorted(unjudged()))
+        numbers, basis = unjudged()
+        versions = ",".join(str(version) for version in sorted(numbers))
         if not versions:
             return dg.SkipReason("All model versions are judged.")
-        trigger = trigger_of(name, "versions", versions)
+        trigger = trigger_of(name, "versions", f"{versions}/{basis}")
         attempt = attempts(context.instance, [trigger], dt.datetime.now(dt.timezone.utc)).get(trigger)
         if attempt is not None and not attempt.may_repeat:
             return dg.SkipReason(f"Versions {versions}: {attempt.outcome}")

@@ -49,7 +49,7 @@ def scores(predictions: Manifest, name: str, _other: Manifest | None, _limits: C
     if invalid is None:
         return NOT_REPORTED
     problem = (
-        f"{path_in(predictions, name)}: {invalid:,} rows have scores that are no probabilities. Expected finite"
+        f"{path_in(predictions, name)}: {invalid:,} rows have scores that are not probabilities. Expected finite"
         " numbers from 0 to 1 that add up to 1. The model is at fault: put an earlier one into production"
         " (mlops-assets models rollback) and materialize predictions of the day again."
     )
@@ -73,13 +73,13 @@ def fault_in_production(staged: Sequence[int], alias: int | None, model: str) ->
     else:
         remedy = "Run mlops-assets models list, which lets the alias follow the stage"
     return (
-        f"Model {model!r}: in stage Production {_versions(staged)}, with the alias champion"
-        f" {_versions([] if alias is None else [alias])}. Expected one version with both. {remedy}."
+        f"Model {model!r}: stage Production: {_versions(staged)}; alias champion:"
+        f" {_versions([] if alias is None else [alias])}. Expected the same single version. {remedy}."
     )
 
 
 def _versions(numbers: Sequence[int]) -> str:
     if not numbers:
-        return "is no version"
+        return "no version"
     named = ", ".join(map(str, numbers))
-    return f"are the versions {named}" if len(numbers) > 1 else f"is version {named}"
+    return f"versions {named}" if len(numbers) > 1 else f"version {named}"

@@ -69,9 +69,9 @@ class Finding:
 
 
 DEFAULT_LIMITS = CheckLimits()
-"""What is allowed where nobody has set anything."""
+"""The limits by default."""
 
-NOT_REPORTED = Finding(note="the manifest is of an older version and does not tell")
+NOT_REPORTED = Finding(note="not reported in this manifest")
 WORDS = "words"
 _NO_DAY_BEFORE = Finding(note="there is no earlier day to compare with")
 
@@ -99,7 +99,7 @@ def row_count(raw: Manifest, name: str, good: Manifest | None, limits: CheckLimi
     now, then = raw.file(name).rows or 0, good.file(name).rows or 0
     problem = (
         f"{path_in(raw, name)} has {now:,} rows, and {then:,} on {good.partition}, the last good day. Expected at least"
-        f" {1 - limits.max_row_fall:.0%} of them; is the file whole? {_accept(name)}, or raise"
+        f" {1 - limits.max_row_fall:.0%} of them; is the file complete? {_accept(name)}, or raise"
         " MLOPS_CHECK_MAX_ROW_FALL."
     )
     is_bad = now < then * (1 - limits.max_row_fall)
@@ -153,8 +153,8 @@ def _switched_off(setting: str) -> Finding:
 def _accept(name: str) -> str:
     by_hand = "processed" if name == TARGET else "processed or predictions"
     return (
-        f"Deliver the day again; or, if it is right as it is, materialize {by_hand} of the day by hand (it is then what"
-        " later days are compared with)"
+        f"Deliver the day again; or, if the data are right, accept them: materialize {by_hand} of the day by hand ("
+        "later days are then compared with it)"
     )
 
 

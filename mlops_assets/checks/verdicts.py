@@ -31,7 +31,7 @@ class Check:
         description: What must hold.
         rule: Judges one file of a day.
         blocks: The assets that are not to be made of a day that fails.
-        is_warning: Whether a day that fails can be worked with all the same.
+        is_warning: Whether a day that fails is used anyway.
         with_fewest_rows: Whether it compares with that good day of a week that has the fewest rows: fewer on each
             Saturday are no fault.
     """

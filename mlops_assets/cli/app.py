@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The registered model's versions, and which of them serves.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
-alerts_app = typer.Typer(help="Who is told when something fails (MLOPS_ALERT_URLS).", no_args_is_help=True)
+alerts_app = typer.Typer(help="Alerts: failures, late data, promotions (MLOPS_ALERT_URLS).", no_args_is_help=True)
 app.add_typer(alerts_app, name="alerts")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
@@ -71,7 +71,7 @@ def _start(
 def _enter(directory: Path) -> None:
     """Work in another project's folder, with its settings."""
     if not directory.is_dir():
-        raise fail(f"{directory} is no folder.", MISUSE)
+        raise fail(f"{directory} is not a folder.", MISUSE)
     os.chdir(directory)
     load_env_file()
 
@@ -80,7 +80,7 @@ def _enter(directory: Path) -> None:
 def demo(
     days: Annotated[int, typer.Option(min=2, max=3_650, help="How many days arrive.")] = 14,
     directory: Directory = Path("demo"),
-    source: Annotated[str, typer.Option(help="Which generator: classification, transactions, ….")] = "classification",
+    source: Annotated[str, typer.Option(help="Generator: classification, transactions, ….")] = "classification",
     as_json: Json = False,
 ) -> None:
     """Watch days arrive, a model being trained each week, the gate decide, and every later day being scored."""
@@ -101,7 +101,7 @@ def materialize(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make assets for a day, or what is missing or out of date in a range of days, in one run that shows in the UI."""
+    """Materialize assets for a day, or the missing and stale days of a range, in one run that the UI shows."""
     from mlops_assets.cli.materialize import run_materialize
 
     run_materialize(assets or [], partition, first, last, force=force, as_of=as_of, as_json=as_json)
@@ -113,7 +113,7 @@ def status(
     directory: Directory = Path(),
     as_json: Json = False,
 ) -> None:
-    """Which days of which assets are there, and which model serves."""
+    """Show which days of which assets exist, and which model serves."""
     _enter(directory)
     from mlops_assets.cli.status import show_status
 
@@ -122,7 +122,7 @@ def status(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """What is configured, reachable and missing, and what to do about it."""
+    """Check installation, settings, MLflow and Docker; say how to fix problems."""
     from mlops_assets.cli.doctor import run_doctor
 
     run_doctor(as_json=as_json)
@@ -167,7 +167,7 @@ def models_history(as_json: Json = False) -> None:
 
 @models_app.command("promote")
 def promote_model(
-    version: Annotated[int, typer.Argument(min=1, help="The version that shall serve.")],
+    version: Annotated[int, typer.Argument(min=1, help="The version to put into production.")],
     reason: Reason = "by hand",
     as_json: Json = False,
 ) -> None:
@@ -179,7 +179,7 @@ def promote_model(
 
 @models_app.command("rollback")
 def rollback_model(reason: Reason = "by hand", as_json: Json = False) -> None:
-    """Put the version back that was in production before."""
+    """Put the previous version back into production."""
     from mlops_assets.cli.models import rollback
 
     rollback(reason, as_json=as_json)
@@ -187,7 +187,7 @@ def rollback_model(reason: Reason = "by hand", as_json: Json = False) -> None:
 
 @alerts_app.command("test")
 def send_test_alert(as_json: Json = False) -> None:
-    """Send a test alert to every target, and say how each went."""
+    """Send a test alert to every target and print the results."""
     from mlops_assets.cli.alerts import test_alerts
 
     test_alerts(as_json=as_json)

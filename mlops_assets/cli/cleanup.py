@@ -10,7 +10,7 @@ from mlops_assets.wiring.assembly import build_backend
 
 
 def run_cleanup(*, as_json: bool) -> None:
-    """Remove what runs that are over left behind, and say what it was."""
+    """Remove what finished runs left behind, and list it."""
     from mlops_assets.cli.instance import open_instance
     from mlops_assets.housekeeping.cleanup import clean_up
 

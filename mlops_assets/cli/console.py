@@ -1,4 +1,4 @@
-"""What the commands print: text for people on one console, JSON for programs on standard output."""
+"""Output of the commands: text for people on one console, JSON for programs on standard output."""
 
 from __future__ import annotations
 

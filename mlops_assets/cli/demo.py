@@ -151,7 +151,7 @@ def _summary(days: Sequence[str], pipeline: Pipeline, here: Path, *, as_json: bo
     console.print(
         "\nNext:\n"
         f"  {command} dev --dir {folder}      Dagster on http://127.0.0.1:3000, MLflow on http://127.0.0.1:5000\n"
-        f"  {command} status --dir {folder}   what is there, what serves",
+        f"  {command} status --dir {folder}   days, and the model that serves",
         markup=False,
     )
 

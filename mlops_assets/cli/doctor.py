@@ -37,7 +37,7 @@ _MIN_FREE_GIB = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found; ``missing`` is no fault yet, ``broken`` is one."""
+    """What one check found; ``missing`` is not a fault yet, ``broken`` is."""
 
     check: str
     state: str
@@ -98,7 +98,7 @@ def _data_dir(settings: Settings) -> tuple[str, str]:
         return BROKEN, f"{existing} cannot be written to. Change its owner, or set {variable('data_dir')}."
     free = shutil.disk_usage(existing).free / 2**30
     if free < _MIN_FREE_GIB:
-        return BROKEN, f"{root}: only {free:.2f} GiB are free. Make room, or set {variable('data_dir')}."
+        return BROKEN, f"{root}: only {free:.2f} GiB are free. Free some space, or set {variable('data_dir')}."
     return (OK if root.exists() else MISSING), f"{root}, {free:.0f} GiB free" + (
         "" if root.exists() else ", not made yet"
     )
@@ -107,7 +107,7 @@ def _data_dir(settings: Settings) -> tuple[str, str]:
 def _dagster(settings: Settings) -> tuple[str, str]:
     home = dagster_home(settings)
     if not home.is_dir():
-        return BROKEN, f"DAGSTER_HOME is {home}, which is no folder. Make it, or unset DAGSTER_HOME."
+        return BROKEN, f"DAGSTER_HOME is {home}, which is not a folder. Create it, or unset DAGSTER_HOME."
     from dagster import DagsterInstance
 
     os.environ["DAGSTER_HOME"] = str(home)
@@ -137,7 +137,7 @@ def _raw_data(settings: Settings) -> tuple[str, str]:
 def _alerts(settings: Settings) -> tuple[str, str]:
     channels = build_channels(settings)
     if not channels.targets:
-        return MISSING, f"no alert is sent when something fails. Set {variable('alert_urls')}."
+        return MISSING, f"no alert is sent. Set {variable('alert_urls')}."
     channels.check()
     return OK, f"{', '.join(channels.names)}. Try: mlops-assets alerts test"
 

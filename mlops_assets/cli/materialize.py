@@ -31,7 +31,7 @@ def run_materialize(
     """Check the arguments, run, report."""
     settings = Settings()
     if unknown := [name for name in assets if name not in ASSETS]:
-        raise fail(f"{', '.join(unknown)}: no such asset. There are: {', '.join(ASSETS)}.", MISUSE)
+        raise fail(f"{', '.join(unknown)}: unknown asset. Assets: {', '.join(ASSETS)}.", MISUSE)
     chosen = [name for name in ASSETS if name in assets] or list(ASSETS)
     days = _days(settings, partition, first, last)
     pipeline = Pipeline(settings=settings)
@@ -58,9 +58,9 @@ def _days(settings: Settings, partition: str | None, first: str | None, last: st
     if partition and (first or last):
         raise fail("Give --partition or --from and --to, not both.", MISUSE)
     if bool(first) != bool(last):
-        raise fail("--from and --to belong together.", MISUSE)
+        raise fail("Give both --from and --to.", MISUSE)
     if not (partition or first):
-        raise fail("Name the days: --partition YYYY-MM-DD, or --from YYYY-MM-DD --to YYYY-MM-DD.", MISUSE)
+        raise fail("Days are missing: give --partition YYYY-MM-DD, or --from YYYY-MM-DD --to YYYY-MM-DD.", MISUSE)
     start, end = (_day(text) for text in (partition or first, partition or last))
     newest = dt.datetime.now(ZoneInfo(settings.automation.timezone)).date() - dt.timedelta(days=1)
     if end < start:
@@ -78,7 +78,7 @@ def _day(text: str | None) -> dt.date:
     try:
         return dt.date.fromisoformat(text or "")
     except ValueError:
-        raise fail(f"{text!r} is not a day written as YYYY-MM-DD.", MISUSE) from None
+        raise fail(f"{text!r} is not a date. Expected YYYY-MM-DD.", MISUSE) from None
 
 
 def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, as_json: bool) -> None:

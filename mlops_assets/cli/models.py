@@ -75,7 +75,7 @@ def _log_and_print(settings: Settings, promotion: Promotion, *, as_json: bool) -
         before = f" instead of version {promotion.from_version}" if promotion.from_version else ""
         console.print(f"version {promotion.to_version} is in production{before}")
     else:
-        console.print(f"version {promotion.to_version} was in production already")
+        console.print(f"version {promotion.to_version} is already in production")
 
 
 def _log_in_dagster(settings: Settings, promotion: Promotion) -> None:

@@ -1,1 +1,1 @@
-"""What keeps an instance in order: dead runs, containers that were left, retention."""
+"""Housekeeping of an instance: dead runs, leftover containers, retention."""

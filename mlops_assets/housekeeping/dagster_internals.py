@@ -41,7 +41,7 @@ def next_cron_tick(cron: str, at: dt.datetime, zone: str) -> dt.datetime:
 
 
 def is_switched_on(instance: dg.DagsterInstance, name: str, *, by_default: bool) -> bool:
-    """Whether the schedule or sensor of that name is switched on; by default if nobody has switched it."""
+    """Whether the schedule or sensor of that name is switched on; the default where it was never switched."""
     states = (one for one in instance.all_instigator_state() if one.instigator_name == name)
     return next((state.is_running for state in states), by_default)
 

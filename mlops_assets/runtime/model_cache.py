@@ -45,7 +45,7 @@ class ModelCache:
             ) from error
         if hashlib.sha256(data).hexdigest() != model.sha256:
             raise DataError(
-                f"{model.path} is not the file of {model.name} that was registered: its SHA-256 is another one. It was"
+                f"{model.path} is not the file of {model.name} that was registered: its SHA-256 differs. It was"
                 " not loaded. Materialize the model of its day again, or roll back: mlops-assets models rollback"
             )
         pipeline = load_model(data, model.name, libraries=model.libraries)

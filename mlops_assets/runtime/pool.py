@@ -104,8 +104,8 @@ class _Worker:
             reply: Reply = self.connection.recv()
         except (EOFError, ConnectionResetError):
             raise WorkerDiedError(
-                f"The process that ran the step is gone{self._how()}. If the machine is out of memory, run it"
-                " again with fewer processes (MLOPS_WORKERS). What was published stays."
+                f"The worker process that ran the step ended{self._how()}. If the machine is out of memory, run it"
+                " again with fewer processes (MLOPS_WORKERS). Finished days are kept."
             ) from None
         return reply
 

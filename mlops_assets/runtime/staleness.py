@@ -37,7 +37,7 @@ class Staleness:
             params: Today's settings.
             image: Step name -> what a recipe holds of its image.
             is_registered: Whether the registry has a version of a recipe whose file has this SHA-256. A model without
-                one is not done: nobody vouches for it.
+                one is not done: its file cannot be verified.
         """
         self._store, self._params, self._image, self._is_registered = store, params, image, is_registered
         self._known: dict[tuple[str, str], str | None] = {}
@@ -72,7 +72,7 @@ class Staleness:
             path, info = folder / file.name, published.get(file.name)
             if info is None:
                 if file.kind is Kind.DELIVERED and path.is_file():
-                    return f"{file.name} was delivered since"
+                    return f"{file.name} was delivered later"
                 continue
             if not path.exists():
                 return f"{file.name} is missing"
@@ -99,9 +99,9 @@ def _difference(manifest: Manifest, now: Ingredients) -> str:
     if manifest.step_version != now.version:
         return f"it was made by version {manifest.step_version} of step {now.step}; the version is {now.version} now"
     if changed := [name for name in now.settings if manifest.settings.get(name) != now.settings[name]]:
-        return f"it was made with another value of {', '.join(changed)}"
+        return f"it was made with a different value of {', '.join(changed)}"
     if manifest.image != now.image:
-        return f"it was made by another image of step {now.step}"
+        return f"it was made by a different image of step {now.step}"
     names = sorted({*manifest.inputs, *now.inputs})
     changed = [name for name in names if manifest.inputs.get(name) != now.inputs.get(name)]
     return f"{changed[0]} has changed" if changed else f"it was made by another step than {now.step}"

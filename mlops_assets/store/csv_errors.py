@@ -1,4 +1,4 @@
-"""What is wrong with a CSV file, in words: which row, which column, what to do.
+"""Messages for broken CSV files: which row, which column, what to do.
 
 Rows are counted as data rows: the header is not one, the first row below it is row 1.
 """

@@ -133,7 +133,7 @@ class LocalStore:
                 publish.discard(folder, asset, names)
 
     def is_own(self, asset: str, ds: str, name: str) -> bool:
-        """Whether a file that is there was published here, not delivered by somebody else.
+        """Whether an existing file was published here, not delivered.
 
         Others only deliver raw data; there the content decides, because they may overwrite what was made here.
         """
@@ -254,12 +254,12 @@ class Publication:
         """Where to write a file.
 
         Raises:
-            DataError: In its place lies a file that somebody else delivered: it would be lost.
+            DataError: A delivered file is in its place and would be overwritten.
         """
         if (self._folder / name).exists() and not self._store.is_own(self._asset, self.ds, name):
             path = self._store.relative(self._asset, self.ds, name)
             raise DataError(
-                f"{path} was delivered by somebody and not made here; it was not overwritten. To work with delivered"
+                f"{path} was delivered, not generated; it was not overwritten. To work with delivered"
                 f" data set MLOPS_SOURCE=files; to have {self._asset} made here, move the file away first."
             )
         return publish.staged(self._folder, name)

@@ -102,7 +102,7 @@ def _locked_descriptor(folder: Path) -> int:
 
 
 def _resume(folder: Path, intent: Path) -> None:
-    """Finish a publication that was cut off, unless somebody has put files of his own there since."""
+    """Finish a publication that was cut off, unless other files were delivered there since."""
     manifest = Manifest.from_json(intent.read_text(encoding="utf-8"))
     if _has_foreign_file(folder, manifest):
         for info in manifest.files:

@@ -27,7 +27,11 @@ def build_definitions(pipeline: Pipeline) -> dg.Definitions:
     settings, names, tracking = pipeline.settings, pipeline.names, pipeline.tracking
     launcher = assembly.build_launcher(settings, tracking)
     retries = retry_policy(launcher.config.retries, launcher.config.retry_seconds)
-    unjudged = _Unjudged(pipeline)
+
+    def unjudged() -> tuple[list[int], str]:
+        basis = held_out(pipeline.store).basis(tracking.registry.production())
+        return [version.number for version in tracking.registry.unjudged(basis)], basis
+
     return dg.Definitions(
         assets=[*build_assets(assembly.build_days(settings), names, retries)],
         resources=pipeline.resources,
@@ -42,15 +46,3 @@ def build_definitions(pipeline: Pipeline) -> dg.Definitions:
         # One process a run: interpreters and heavy imports start once for all steps and days.
         executor=dg.in_process_executor,
     )
-
-
-class _Unjudged:
-    """The versions that the gate would judge now, by number."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-
-    def __call__(self) -> list[int]:
-        registry = self._pipeline.tracking.registry
-        basis = held_out(self._pipeline.store).basis(registry.production())
-        return [version.number for version in registry.unjudged(basis)]

@@ -254,7 +254,7 @@ def test_jobs_carry_the_name_of_their_pipeline():
 def test_the_gate_is_started_once_for_a_set_of_versions(settings, instance):
     # given versions that nobody has judged
     versions = []
-    schedule = build_judge_schedule(build_launcher(settings, None), lambda: versions)
+    schedule = build_judge_schedule(build_launcher(settings, None), lambda: (versions, "rows"))
 
     def tick():
         with dg.build_schedule_context(instance, dt.datetime.now(dt.timezone.utc)) as context:
