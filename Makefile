@@ -72,12 +72,12 @@ lock: install ## Resolve requirements.lock anew from pyproject.toml, for every s
 
 # The network is the caller's: proxies and an index from the environment, a pip.conf as a secret (see docker/Dockerfile).
 images: ## Build the images of the steps
-	@set -e; code=$$($(PYTHON) -m mlops_assets.fingerprint); for image in $(IMAGES); do \
+	@set -e; set -- $$($(PYTHON) -m mlops_assets.fingerprint); for image in $(IMAGES); do \
 		DOCKER_BUILDKIT=1 $(DOCKER) build --file docker/Dockerfile --target $$image --tag $(IMAGE_PREFIX)/$$image:$(VERSION) \
 			$(foreach name,$(FROM_ENVIRONMENT),$(if $($(name)),--build-arg $(name))) \
 			$(if $(PIP_CONF),--secret id=pipconf$(comma)src=$(PIP_CONF)) \
 			--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
-			--build-arg CODE=$$code $(ARGS) .; \
+			--build-arg CODE=$$1 --build-arg CONTRACT=$$2 $(ARGS) .; \
 	done
 
 bench: install ## The figures in the README

@@ -1,4 +1,4 @@
-"""What identifies the code that a step's image holds: ``python -m mlops_assets.fingerprint`` prints it.
+"""What identifies the code in a step's image: ``python -m mlops_assets.fingerprint`` prints code and contract.
 
 An image is stale when the steps in it are not those that are installed beside Dagster. The version number is not
 enough: it stays the same while the code is being worked on.
@@ -7,11 +7,19 @@ enough: it stays the same while the code is being worked on.
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 
+from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
+from mlops_assets.steps.catalog import STEPS
+from mlops_assets.steps.parameters import Parameters
+
 _PACKAGE = Path(__file__).parent
-IN_IMAGES = ("__init__.py", "errors.py", "fingerprint.py", "imports.py", "runtime", "sources", "steps", "store")
+IN_IMAGES = (
+    "__init__.py", "declared.py", "errors.py", "fingerprint.py", "imports.py", "runtime", "sources", "steps", "store",
+)  # fmt: skip
 """The parts of the package that are in the images; ``.dockerignore`` lists the same."""
 
 
@@ -25,5 +33,16 @@ def step_code_digest() -> str:
     return digest.hexdigest()
 
 
+@lru_cache
+def contract_digest() -> str:
+    """SHA-256 over what another version's image must share with this one: the form of requests, the steps' versions.
+
+    An older image with the same contract can serve the models that it trained.
+    """
+    forms = [[one.name for one in fields(kind)] for kind in (Request, ModelFile, Parameters, PartitionResult)]
+    versions = sorted((step.name, step.version) for step in STEPS.values())
+    return hashlib.sha256(json.dumps([forms, versions]).encode()).hexdigest()
+
+
 if __name__ == "__main__":
-    print(step_code_digest())  # noqa: T201
+    print(step_code_digest(), contract_digest())  # noqa: T201
