@@ -84,7 +84,7 @@ def hardening(config: DockerConfig) -> dict[str, Any]:
     return {
         "user": user(config),
         "read_only": True,
-        "tmpfs": {"/tmp": f"nosuid,nodev,size={config.tmpfs_size}"},  # noqa: S108  # the container's own
+        "tmpfs": {"/tmp": f"nosuid,nodev,size={config.tmpfs}"},  # noqa: S108  # the container's own
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "group_add": [str(group) for group in os.getgroups() if group] if os.getuid() and not config.user else None,
@@ -92,7 +92,7 @@ def hardening(config: DockerConfig) -> dict[str, Any]:
         "mem_limit": config.memory,
         "memswap_limit": config.memory,
         "nano_cpus": int(config.cpus * 1e9) if config.cpus else None,
-        "pids_limit": config.pids_limit,
+        "pids_limit": config.pids,
     }
 
 

@@ -40,18 +40,11 @@ class DockerBackend:
 
     leaves_processes = True
 
-    def __init__(self, config: DockerConfig, store: LocalStore, params: Parameters, workers: int | None = None) -> None:
-        """Nothing is connected until first use.
-
-        Args:
-            config: How containers are made.
-            store: The data root.
-            params: Of the steps.
-            workers: Processes in a container that share its partitions; None: a core each, four at most.
-        """
+    def __init__(self, config: DockerConfig, store: LocalStore, params: Parameters) -> None:
+        """Nothing is connected until first use."""
         self._config, self.store, self.params = config, store, params
         self._cores = math.ceil(config.cpus) if config.cpus else None
-        self._workers = self._cores if workers is None else workers
+        self._workers = self._cores if config.workers is None else config.workers
         self._engine = Engine()
         self._ahead = LaunchAhead(self._launch)
         self._is_proved = False
