@@ -21,7 +21,8 @@ def _docker_engine(_settings: Settings) -> tuple[str, str]:
 def _images(settings: Settings) -> tuple[str, str]:
     if not _answers():
         return _NOT_CHECKED
-    named, found, problems = settings.docker.images, set(), {}
+    named, found = settings.docker.images, set()
+    problems: dict[str, None] = {}
     for step, image in {**default_images(settings.steps.source), **named}.items():
         try:
             found.add(str(check_image(Engine(), image, may_be_foreign=step in named)))
