@@ -74,7 +74,11 @@ def test_root_hands_over_folders_but_neither_deliveries_nor_what_links_lead_to(t
 def test_lines_are_whole_however_they_come_and_bounded():
     # given lines of at most ten bytes / when pieces come that end anywhere
     lines = Lines(10)
-    found = [line for piece in (b"one\ntw", b"o\n", b"\n", b"0123456789ab", b"c" * 1_000_000, b"\nend") for line in lines.ended(piece)]
+    found = [
+        line
+        for piece in (b"one\ntw", b"o\n", b"\n", b"0123456789ab", b"c" * 1_000_000, b"\nend")
+        for line in lines.ended(piece)
+    ]
     # then lines are whole, and what is longer is cut, in bounded memory
     assert found == ["one", "two", "", "0123456789 … (1,000,002 bytes more)"]
     assert lines.rest() == ["end"]

@@ -6,14 +6,15 @@ import json
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.backends.docker.attachment import Attachment
-from mlops_assets.backends.docker.engine import Engine, EngineAwayError, EngineError
+from mlops_assets.backends.docker.engine import SECONDS_TO_ANSWER, Engine, EngineAwayError, EngineError
 from mlops_assets.backends.docker.lines import MESSAGE_BYTES, Lines, Log
 
 if TYPE_CHECKING:
@@ -199,12 +200,25 @@ class StepContainer:
                 return  # the engine is gone; the clean-up removes what it still has when it is back
 
 
-def _uninterrupted(create: Any) -> None:
+def _uninterrupted(create: Callable[[], Any]) -> None:
     """Call a function in a thread and wait for its end even if this thread is interrupted.
 
     The engine creates a container whether or not anybody waits for its answer. An interruption (Ctrl-C, SIGTERM) is
     raised when the container is there, so that it can be removed.
     """
-    with ThreadPoolExecutor(1) as thread:  # whose end is waited for
-        created: Future[Any] = thread.submit(create)
-        created.result()
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            create()
+        except BaseException as error:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(None)
+
+    try:
+        Thread(target=run, daemon=True).start()
+        outcome.result()
+    except BaseException:
+        wait([outcome], timeout=SECONDS_TO_ANSWER)
+        raise

@@ -15,7 +15,7 @@ from mlops_assets.errors import MlopsAssetsError
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_SECONDS_TO_ANSWER = 60
+SECONDS_TO_ANSWER = 60
 _DEFAULT = "unix:///var/run/docker.sock"
 _PASSWORD = re.compile(r"(//[^/@:]*):[^/@]*@")
 
@@ -43,7 +43,7 @@ class Engine:
         import docker
 
         with self.errors("answer"):
-            client = docker.from_env(timeout=_SECONDS_TO_ANSWER)
+            client = docker.from_env(timeout=SECONDS_TO_ANSWER)
             client.ping()
         return client
 
