@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 DOCKER ?= docker
 # A registry of your own: `make images IMAGE_PREFIX=registry.example.com/team`.
 IMAGE_PREFIX ?= mlops-assets
-IMAGES := data train predict
+IMAGES := data model
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' mlops_assets/__init__.py)
 # Files that git does not know are copied into the images, too.
 REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
@@ -71,13 +71,13 @@ lock: install ## Resolve requirements.lock anew from pyproject.toml, for every s
 	done
 
 # The network is the caller's: proxies and an index from the environment, a pip.conf as a secret (see docker/Dockerfile).
-images: install ## Build the images of the steps
-	@set -e; code=$$($(BIN)/python -m mlops_assets.fingerprint); for image in $(IMAGES); do \
+images: ## Build the images of the steps
+	@set -e; set -- $$($(PYTHON) -m mlops_assets.fingerprint); for image in $(IMAGES); do \
 		DOCKER_BUILDKIT=1 $(DOCKER) build --file docker/Dockerfile --target $$image --tag $(IMAGE_PREFIX)/$$image:$(VERSION) \
 			$(foreach name,$(FROM_ENVIRONMENT),$(if $($(name)),--build-arg $(name))) \
 			$(if $(PIP_CONF),--secret id=pipconf$(comma)src=$(PIP_CONF)) \
 			--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
-			--build-arg CODE=$$code $(ARGS) .; \
+			--build-arg CODE=$$1 --build-arg CONTRACT=$$2 $(ARGS) .; \
 	done
 
 bench: install ## The figures in the README

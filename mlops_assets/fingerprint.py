@@ -1,30 +1,48 @@
-"""What identifies the code that a step's image holds: ``python -m mlops_assets.fingerprint`` prints it.
+"""What identifies the code in a step's image: ``python -m mlops_assets.fingerprint`` prints code and contract.
 
-An image is stale when the steps in it are not those that are installed beside Dagster. The version number alone does
-not tell: it stays the same while somebody works on the code.
+An image is stale when the steps in it are not those that are installed beside Dagster. The version number is not
+enough: it stays the same while the code is being worked on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 
+from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
+from mlops_assets.steps.catalog import STEPS
+from mlops_assets.steps.parameters import Parameters
+
 _PACKAGE = Path(__file__).parent
-_BESIDE_DAGSTER = {"alerts", "assets", "automation", "cli", "housekeeping", "definitions.py", "backends/docker"}
-"""Not in the images; ``.dockerignore`` says the same."""
+IN_IMAGES = (
+    "__init__.py", "declared.py", "errors.py", "fingerprint.py", "imports.py", "runtime", "sources", "steps", "store",
+)  # fmt: skip
+"""The parts of the package that are in the images; ``.dockerignore`` lists the same."""
 
 
 @lru_cache
 def step_code_digest() -> str:
     """SHA-256 over names and contents of the modules that run in a step's container."""
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        name = path.relative_to(_PACKAGE)
-        if _BESIDE_DAGSTER.isdisjoint(one.as_posix() for one in (name, *name.parents)):
-            digest.update(f"{name.as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    paths = (path for part in IN_IMAGES for path in (_PACKAGE / part, *(_PACKAGE / part).rglob("*.py")))
+    for path in sorted(path for path in paths if path.is_file()):
+        digest.update(f"{path.relative_to(_PACKAGE).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
+@lru_cache
+def contract_digest() -> str:
+    """SHA-256 over what another version's image must share with this one: the form of requests, the steps' versions.
+
+    An older image with the same contract can serve the models that it trained.
+    """
+    forms = [[one.name for one in fields(kind)] for kind in (Request, ModelFile, Parameters, PartitionResult)]
+    versions = sorted((step.name, step.version) for step in STEPS.values())
+    return hashlib.sha256(json.dumps([forms, versions]).encode()).hexdigest()
+
+
 if __name__ == "__main__":
-    print(step_code_digest())  # noqa: T201
+    print(step_code_digest(), contract_digest())  # noqa: T201

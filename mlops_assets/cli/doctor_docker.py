@@ -1,44 +1,52 @@
-"""What ``mlops-assets doctor`` looks at when steps run in containers."""
+"""What ``mlops-assets doctor`` checks when steps run in containers."""
 
 from __future__ import annotations
 
-from mlops_assets.backends.docker.engine import Engine
-from mlops_assets.backends.docker.images import ImageError, check_image, described
-from mlops_assets.backends.docker.probe import check_data_root, check_tracking
+from mlops_assets.backends.docker.access import user
+from mlops_assets.backends.docker.engine import Engine, EngineError
+from mlops_assets.backends.docker.images import ImageError, check_image, default_images
+from mlops_assets.backends.docker.probe import check_data_root, check_writable
 from mlops_assets.settings import Settings
-from mlops_assets.steps.catalog import step_of_asset
-from mlops_assets.wiring.assembly import docker_config, tracking_config
 
-_OK, _BROKEN = "ok", "broken"
+_OK, _MISSING, _BROKEN = "ok", "missing", "broken"
 
 
 def _docker_engine(_settings: Settings) -> tuple[str, str]:
     engine = Engine()
-    with engine.errors("tell its version"):
+    with engine.errors("answer"):
         version = engine.client.version()
     return _OK, f"Docker {version['Version']} at {engine.address}"
 
 
 def _images(settings: Settings) -> tuple[str, str]:
-    engine, found, problems = Engine(), [], []
-    for image in sorted(set(docker_config(settings).images.values())):
+    if not _answers():
+        return _NOT_CHECKED
+    named, found = settings.docker.images, set()
+    problems: dict[str, None] = {}
+    for step, image in {**default_images(settings.steps.source), **named}.items():
         try:
-            found.append(f"{image} ({described(check_image(engine, image))})")
+            found.add(str(check_image(Engine(), image, may_be_foreign=step in named)))
         except ImageError as error:
-            problems.append(str(error))
-    return (_BROKEN, " ".join(problems)) if problems else (_OK, ", ".join(found))
+            problems[str(error)] = None
+    return (_BROKEN, " ".join(problems)) if problems else (_OK, ", ".join(sorted(found)))
 
 
 def _data_root_in_containers(settings: Settings) -> tuple[str, str]:
-    engine, config = Engine(), docker_config(settings)
-    check_data_root(engine, config, config.images[step_of_asset("raw_data", settings.steps.source).name])
-    return _OK, f"containers see {config.data_dir} (on the engine's host: {config.on_host(config.data_dir)})"
+    if not _answers():
+        return _NOT_CHECKED
+    engine, config = Engine(), settings.docker
+    check_data_root(engine, config)
+    check_writable(engine, config, settings.steps.source)
+    where = f"{config.data_dir} (on the engine's host: {config.on_host(config.data_dir)})"
+    return _OK, f"containers see {where} and write to it as user {user(config)}"
 
 
-def _tracking_in_containers(settings: Settings) -> tuple[str, str]:
-    tracking = tracking_config(settings)
-    check_tracking(Engine(), docker_config(settings), tracking)
-    return _OK, f"containers reach {tracking.safe_uri}"
+def _answers() -> bool:
+    try:
+        return Engine().client is not None
+    except EngineError:
+        return False
 
 
-CHECKS = [_docker_engine, _images, _data_root_in_containers, _tracking_in_containers]
+_NOT_CHECKED = _MISSING, "not checked, because the Docker engine cannot be used"
+CHECKS = [_docker_engine, _images, _data_root_in_containers]

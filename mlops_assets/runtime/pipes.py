@@ -1,11 +1,9 @@
-"""The step's side of Dagster Pipes: what ``python -m mlops_assets.runtime --pipes`` does in its container.
+"""Doing what an order says, and answering: in Dagster Pipes messages, or as JSON lines for a person.
 
-Standard input carries two lines of JSON. The first are variables that only this process is to know: passwords. The
-second are the bootstrap parameters of Pipes, which come when it is the step's turn: until then the process imports what
-the step will need. Then the input stays open as long as the process that started
-the container lives, and its end is the order to stop. So a container never outlives a Dagster that was killed.
+The order is the first line of standard input. With Pipes the input then stays open as long as the process that started
+the container lives; its end means stop. So a container never outlives a Dagster that was killed.
 
-Standard output carries the messages and nothing else: what libraries print goes to standard error, so that no line of
+Standard output carries answers and nothing else: what libraries print goes to standard error, so that no line of
 theirs can tear a message.
 """
 
@@ -14,67 +12,150 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
-from typing import TYPE_CHECKING, TextIO
-
-from dagster_pipes import PipesContext, PipesMappingParamsLoader, open_dagster_pipes
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TextIO
 
 from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.runtime.runner import RunInfo
+from mlops_assets.runtime.pool import Pool
+from mlops_assets.runtime.preload import preload
+from mlops_assets.runtime.request import PartitionResult, Request
+from mlops_assets.runtime.runner import Runner
+from mlops_assets.store.local import LocalStore
 
 if TYPE_CHECKING:
-    from mlops_assets.backends.base import Backend
+    from dagster_pipes import PipesContext
 
-ASSET, PARTITIONS, PARENT_RUN = "asset", "partitions", "parent_run_id"
-"""Extras of the Pipes context: what to make, for which days, under which MLflow run."""
-RESULT, PROMOTION, FAILURE = "result", "promotion", "failure"
-"""Keys of the custom messages: a day's result; the gate's decision; an error that concerns all days."""
-
-UMASK = "STEP_UMASK"
-"""Variable: the umask of who started the container, so that files have the rights that they have without one."""
+CONTRACT = 1
+"""Version of the step contract: the form of orders and answers, see docs/step-contract.md."""
+RESULT, FAILURE = "result", "failure"
+"""Keys of the custom messages: a partition's result; an error that concerns all partitions."""
 
 _SECONDS_TO_END = 10
+_HEARTBEAT_SECONDS = 30
 
 
-def serve(build: Callable[[], tuple[Backend, Callable[[], None]]]) -> int:
-    """Do what the Pipes context asks for when it comes.
+@dataclass(frozen=True)
+class Order:
+    """What a container is to do.
+
+    Attributes:
+        request: The step and its partitions.
+        data_root: Absolute path.
+        workers: Processes that share the partitions; None: a core each, four at most.
+        umask: Of the files that are written; None: this process's.
+        pipes: Bootstrap parameters of Dagster Pipes; None: answers are JSON lines.
+    """
+
+    request: Request
+    data_root: str
+    workers: int | None = None
+    umask: int | None = None
+    pipes: Mapping[str, str] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        return {"contract": CONTRACT, **values, "request": self.request.to_json()}
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Order:
+        """Read what :meth:`to_json` gave.
+
+        Raises:
+            ValueError: It is no order of this version.
+        """
+        try:
+            content = json.loads(line)
+            if content.pop("contract") != CONTRACT:
+                raise ValueError("another version")  # noqa: TRY301
+            return cls(**{**content, "request": Request.from_json(content["request"])})
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"standard input: expected one line of JSON with contract {CONTRACT} (docs/step-contract.md);"
+                f" {type(error).__name__}: {error}"
+            ) from error
+
+
+class Work:
+    """One runner, or a pool where there are several partitions."""
+
+    def __init__(self) -> None:
+        """Nothing is imported or started until first use."""
+        self._pool: Pool | None = None
+
+    def prepare(self, step: str, data_root: str, workers: int) -> None:
+        """Import what a step uses, in so many processes."""
+        if workers > 1:
+            self._pool = Pool(data_root, workers)
+            self._pool.prepare([step], workers)
+        else:
+            preload([step])
+
+    def run(self, order: Order) -> Iterator[PartitionResult]:
+        """The results of an order's partitions."""
+        request = order.request
+        workers = workers_for(len(request.partitions), order.workers)
+        if self._pool is None:
+            self.prepare(request.step, order.data_root, workers)
+        return (self._pool or Runner(LocalStore(order.data_root))).run(request)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.close()
+
+
+def workers_for(partitions: int, workers: int | None) -> int:
+    """How many processes share partitions; each holds up to half a gigabyte of libraries."""
+    return max(1, min(partitions, min(os.cpu_count() or 1, 4) if workers is None else workers))
+
+
+def serve(order: Order, work: Work, messages: TextIO) -> int:
+    """Carry out an order; gives the exit code.
 
     Args:
-        build: Gives the backend of this process, and a function that imports and opens what will be needed; an error
-            of that comes again when it matters.
-
-    Returns:
-        Exit code: 0 done (days may have failed) or nothing was asked for, 1 an error.
+        order: What to do.
+        work: What does it.
+        messages: Where answers go.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
-    orders = _Orders()
-    os.environ.update(orders.wait() or {})
-    if umask := os.environ.get(UMASK):
-        os.umask(int(umask, 8))
-    with _messages() as messages:
-        backend, get_ready = build()
-        with closing(backend):
-            with suppress(Exception):
-                get_ready()
-            parameters = orders.wait()
-            return 0 if parameters is None else _serve(backend, parameters, messages)
+    if order.umask is not None:
+        os.umask(order.umask)
+    return _print(order, work, messages) if order.pipes is None else _report(order, work, messages)
 
 
-def _serve(backend: Backend, parameters: dict[str, str], messages: TextIO) -> int:
+def _print(order: Order, work: Work, messages: TextIO) -> int:
+    """Answer as lines of JSON: 0 done, 1 a partition failed."""
+    code = 0
+    try:
+        for result in work.run(order):
+            print(json.dumps(asdict(result), ensure_ascii=False), file=messages, flush=True)
+            code = 1 if result.error else code
+    except MlopsAssetsError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    return code
+
+
+def _report(order: Order, work: Work, messages: TextIO) -> int:
+    """Answer in messages of Dagster Pipes: 0 all partitions have answered, 1 an error that concerns all of them."""
+    from dagster_pipes import PipesMappingParamsLoader, open_dagster_pipes
+
+    _stop_when_input_ends()
+    _beat(messages)
     sys.stdout = messages  # where Pipes writes to what is standard output now
-    with open_dagster_pipes(params_loader=PipesMappingParamsLoader(parameters)) as pipes:
+    with open_dagster_pipes(params_loader=PipesMappingParamsLoader(order.pipes or {})) as pipes:
         sys.stdout = sys.stderr
         logging.getLogger().addHandler(_warnings_of(pipes))
         try:
-            _answer(pipes, backend)
+            for result in work.run(order):
+                pipes.report_custom_message({RESULT: asdict(result)})
         except MlopsAssetsError as error:
             pipes.report_custom_message({FAILURE: _described(error)})
             return 1
@@ -86,22 +167,13 @@ def _serve(backend: Backend, parameters: dict[str, str], messages: TextIO) -> in
     return 0
 
 
-def _answer(pipes: PipesContext, backend: Backend) -> None:
-    run = RunInfo(pipes.run_id, pipes.extras[PARENT_RUN])
-    if not pipes.extras[PARTITIONS]:
-        pipes.report_custom_message({PROMOTION: dict(backend.promote(run))})
-        return
-    for result in backend.materialize(pipes.extras[ASSET], pipes.extras[PARTITIONS], run):
-        pipes.report_custom_message({RESULT: asdict(result)})
-
-
 def _described(error: MlopsAssetsError) -> dict[str, str]:
     kind = type(error)
     return {"type": f"{kind.__module__}:{kind.__qualname__}", "message": str(error)}
 
 
 @contextmanager
-def _messages() -> Iterator[TextIO]:
+def answers() -> Iterator[TextIO]:
     """The only way to the real standard output, for this process alone; descriptor 1 leads to standard error."""
     real = os.dup(1)
     os.dup2(2, 1)
@@ -115,39 +187,35 @@ def _warnings_of(pipes: PipesContext) -> logging.Handler:
     class ToDagster(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             try:
-                pipes.log.log(
-                    logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING, record.getMessage()
-                )
+                level = logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING
+                pipes.log.log(level, record.getMessage())
             except Exception:  # a log message must not end a step
                 self.handleError(record)
 
     return ToDagster(logging.WARNING)
 
 
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _beat(messages: TextIO) -> None:
+    """Write an empty line now and then: a proxy between Dagster and the engine may end connections that are silent."""
+
+    def beat() -> None:
+        while True:
+            time.sleep(_HEARTBEAT_SECONDS)
+            try:
+                messages.write("\n")
+            except (OSError, ValueError):  # the output is closed: the step is done
+                return
+
+    threading.Thread(target=beat, daemon=True).start()
 
 
-class _Orders:
-    """Standard input, watched from the start: its two lines, and its end."""
-
-    def __init__(self) -> None:
-        self._lines: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def wait(self) -> dict[str, str] | None:
-        """The next line's variables or parameters; None if the input ended before they came."""
-        line = self._lines.get()
-        return json.loads(line) if line else None
-
-    def _watch(self) -> None:
-        with open(0, "rb", closefd=False) as orders:  # a descriptor
-            for _ in range(2):
-                line = orders.readline()
-                self._lines.put(line)
-            orders.read()
-        if line:
-            print("The process that started this container is gone: stopping.", file=sys.stderr, flush=True)  # noqa: T201
+def _stop_when_input_ends() -> None:
+    def watch() -> None:
+        while os.read(0, 1 << 16):
+            pass
+        print("The process that started this container is gone: stopping.", file=sys.stderr, flush=True)  # noqa: T201
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_SECONDS_TO_END)
         os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

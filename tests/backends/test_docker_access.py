@@ -1,130 +1,112 @@
-"""What each step's container may reach; no engine is needed to say so."""
+"""What each step's container may reach, and what is read of it; no engine is needed for that."""
 
 from __future__ import annotations
 
+import io
 import os
+import socket
 
+import docker
 import pytest
 
 from mlops_assets.backends.docker import access
-from mlops_assets.errors import SettingsError
-from mlops_assets.wiring.assembly import docker_config, tracking_config
-
-
-def reach(settings, step) -> dict[str, bool]:
-    """Directories below the folder of all settings, and whether they can be written to."""
-    found = access.directories(step, docker_config(settings), tracking_config(settings))
-    return {str(one.path.relative_to(settings.home.parent)): one.writable for one in found}
+from mlops_assets.backends.docker.attachment import socket_of
+from mlops_assets.backends.docker.config import DockerConfig
+from mlops_assets.backends.docker.engine import Engine, EngineAwayError, EngineError
+from mlops_assets.backends.docker.images import default_images
+from mlops_assets.backends.docker.lines import Lines
+from mlops_assets.steps.catalog import STEPS
 
 
 @pytest.mark.parametrize(
     ("step", "expected"),
     [
-        ("generate", {"data/raw": True}),
-        ("register", {"data/raw": True}),
-        ("process", {"data/raw": False, "data/processed": True}),
-        ("split", {"data/processed": False, "data/split": True}),
-        ("train", {"data/split": False, "data/models": True, ".mlops/mlflow": True}),
-        ("evaluate", {"data/split": False, "data/models": True, ".mlops/mlflow": True}),
-        ("promote", {"data/split": False, ".mlops/mlflow": True}),
-        ("predict", {"data/raw": False, "data/predictions": True, ".mlops/mlflow": True}),
+        ("generate", {"raw": True}),
+        ("register", {"raw": True}),
+        ("process", {"raw": False, "processed": True}),
+        ("split", {"processed": False, "split": True}),
+        ("train", {"split": False, "models": True}),
+        ("evaluate", {"split": False, "production/models": False, "models": True}),
+        ("score", {"split": False, "production/models": False, "production/scores": True}),
+        ("gate", {"production/scores": False, "production": True}),
+        ("predict", {"raw": False, "production/models": False, "predictions": True}),
     ],
 )
-def test_a_container_gets_the_directories_of_its_step(make_settings, step, expected):
-    assert reach(make_settings(), step) == expected
+def test_a_container_gets_the_directories_of_its_step(tmp_path, step, expected):
+    found = access.directories(step, tmp_path)
+    assert {str(one.path.relative_to(tmp_path)): one.writable for one in found} == expected
 
 
-@pytest.mark.parametrize(
-    ("uri", "network", "expected"),
-    [
-        ("http://mlflow.example.com:5000", None, "bridge"),
-        ("http://127.0.0.1:5000", None, "host"),
-        ("http://mlflow:5000", "compose_default", "compose_default"),
-        ("postgresql://user:hunter2@db/mlflow", None, "bridge"),
-    ],
-)
-def test_only_steps_that_talk_to_a_server_have_a_network(make_settings, uri, network, expected):
-    # given a tracking server
-    settings = make_settings(tracking_uri=uri, docker_network=network)
-    config, tracking = docker_config(settings), tracking_config(settings)
-    # then its users have a network, and MLflow's own directory is not needed
-    assert access.network("train", config, tracking) == expected
-    assert ".mlops/mlflow" not in reach(settings, "train")
-    # and the others have none
-    assert access.network("process", config, tracking) == "none"
+def test_the_data_root_may_have_another_path_on_the_host(tmp_path):
+    # given a data root that the engine's host knows by another path
+    config = DockerConfig(tmp_path / "data", host_data_dir=tmp_path / "host")
+    # when / then mounts come from there
+    (mount,) = access.mounts(access.directories("generate", config.data_dir), config)
+    assert mount["Source"] == str(tmp_path / "host" / "raw")
+    assert mount["Target"] == str(tmp_path / "data" / "raw")
 
 
-def test_with_a_sqlite_store_nobody_has_a_network(make_settings):
-    settings = make_settings(docker_network="bridge")
-    assert access.network("train", docker_config(settings), tracking_config(settings)) == "none"
-
-
-def test_secrets_go_to_the_steps_that_need_them_and_to_no_other(make_settings, monkeypatch):
-    # given a server with a password, and other variables of the user
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    monkeypatch.setenv("HOME_BANKING_PASSWORD", "hunter2")
-    settings = make_settings(tracking_uri="https://user:hunter2@mlflow.example.com")
-    config, tracking = docker_config(settings), tracking_config(settings)
-    # then the training step knows them
-    known = access.secrets("train", tracking)
-    assert known["MLFLOW_TRACKING_PASSWORD"] == known["AWS_SECRET_ACCESS_KEY"] == "hunter2"
-    assert known["MLFLOW_TRACKING_URI"] == "https://user:hunter2@mlflow.example.com"
-    assert "HOME_BANKING_PASSWORD" not in known
-    # and the split does not, nor does the engine
-    assert access.secrets("split", tracking) == {}
-    assert "hunter2" not in str([access.environment(step, config, tracking) for step in ("split", "train")])
-    # nor does a message
-    assert "hunter2" not in repr(config)
-
-
-def test_a_step_elsewhere_gets_the_same_settings(make_settings, monkeypatch):
-    # given settings of every kind
-    given = make_settings(
-        text_columns=("a", "b"), positive_label="yes", csv_delimiter=";", seed=7, train_window_days=3, workers=2
-    )
-    # when another process reads the variables
-    for name, value in given.step_environment().items():
-        monkeypatch.setenv(name, value)
-    read = type(given)(_env_file=None)
-    # then it has the same parameters
-    assert read.parameters() == given.parameters()
-    assert (read.data_dir, read.workers, read.model_name) == (given.data_dir, 2, given.model_name)
-
-
-def test_images_by_step(make_settings):
-    # given an image for one step
-    images = docker_config(make_settings(images="train=team/train:7")).images
-    # then the others are ours, and scikit-learn's samples are made where scikit-learn is
-    assert images["train"] == "team/train:7"
-    assert images["evaluate"].startswith("mlops-assets/train:")
-    assert images["generate"].startswith("mlops-assets/data:")
-    assert docker_config(make_settings(source="sklearn:iris")).images["generate"].startswith("mlops-assets/train:")
-    # and a step that is none is refused
-    with pytest.raises(SettingsError, match=r"MLOPS_IMAGES .* trian: expected STEP=IMAGE, steps are generate"):
-        make_settings(images="trian=team/train:7")
-
-
-def test_mlflows_file_must_have_a_directory_of_its_own(make_settings, tmp_path):
-    # given a SQLite file beside the data root
-    settings = make_settings(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
-    # when / then containers do not get to see all that lies there
-    with pytest.raises(SettingsError, match="directory of its own"):
-        reach(settings, "train")
+def test_images_by_step():
+    # given the defaults / then every step has an image, and scikit-learn's samples are made where scikit-learn is
+    images = default_images("classification")
+    assert set(images) == set(STEPS)
+    assert {step for step, image in images.items() if "/model:" in image} == {"train", "evaluate", "score", "predict"}
+    assert "/model:" in default_images("sklearn:iris")["generate"]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can hand over")
 def test_root_hands_over_folders_but_neither_deliveries_nor_what_links_lead_to(tmp_path):
-    # given a day that root made, one that somebody delivered, and a link to elsewhere
+    # given a day that root made, one that was delivered, and a link to elsewhere
     for name in ("raw/2026-01-01", "raw/2026-01-02", "raw/2026-01-03", "elsewhere"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "data.csv").touch()
     os.chown(tmp_path / "raw/2026-01-02", 4321, 4321)
     (tmp_path / "raw/2026-01-04").symlink_to(tmp_path / "elsewhere")
     # when some of the days are handed over
-    days = ["2026-01-01", "2026-01-02", "2026-01-04"]
+    days = ["2026-01-01", "2026-01-02", "2026-01-04", "2026-01-05"]
     access.make_accessible([access.Directory(tmp_path / "raw", writable=True)], days, "10001:10001")
     # then the folders that were root's are the containers', and nothing else
     owners = {str(path.relative_to(tmp_path)): path.stat().st_uid for path in tmp_path.rglob("*")}
     assert {name for name, uid in owners.items() if uid == 10001} == {"raw", "raw/2026-01-01"}
     assert owners["raw/2026-01-02"] == 4321
+
+
+def test_lines_are_whole_however_they_come_and_bounded():
+    # given lines of at most ten bytes / when pieces come that end anywhere
+    lines = Lines(10)
+    found = [
+        line
+        for piece in (b"one\ntw", b"o\n", b"\n", b"0123456789ab", b"c" * 1_000_000, b"\nend")
+        for line in lines.ended(piece)
+    ]
+    # then lines are whole, and what is longer is cut, in bounded memory
+    assert found == ["one", "two", "", "0123456789 … (1,000,002 bytes more)"]
+    assert lines.rest() == ["end"]
+    assert lines.rest() == []
+
+
+def test_docker_py_still_gives_the_socket_below_an_attached_stream():
+    # given what docker-py makes of a connection
+    one, other = socket.socketpair()
+    with one, other, socket.SocketIO(one, "rb") as attached:
+        # when / then its socket can be written to
+        socket_of(attached).sendall(b"order\n")
+        assert other.recv(6) == b"order\n"
+    assert io.RawIOBase in socket.SocketIO.__mro__
+    assert hasattr(docker.APIClient, "attach_socket")
+
+
+def test_an_engine_that_cannot_be_used_is_an_error_with_the_remedy(monkeypatch, tmp_path):
+    # given no engine / when it is used / then the error may be retried and says what to do
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    with pytest.raises(EngineAwayError, match=r"could not be reached: .* Start it"):
+        _ = Engine().client
+    # given a password in its address / then no message shows it
+    monkeypatch.setenv("DOCKER_HOST", "tcp://user:hunter2@127.0.0.1:9")
+    with pytest.raises(EngineAwayError) as refused:
+        _ = Engine().client
+    assert "hunter2" not in str(refused.value)
+    # given a socket that this user may not open / then it is not "start it"
+    with pytest.raises(EngineError, match="group docker") as refused, Engine().errors("answer"):
+        raise docker.errors.DockerException("('Connection aborted.', PermissionError(13, 'Permission denied'))")
+    assert not refused.value.can_retry

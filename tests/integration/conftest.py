@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import closing
 
 import pytest
+from container_steps import DAY
 
 from mlops_assets.backends.docker.images import default_images
+from mlops_assets.runtime.request import Request
+from mlops_assets.runtime.runner import Runner
+from mlops_assets.wiring.assembly import build_backend, build_store
 
 
 def pytest_collection_modifyitems(items):
@@ -20,25 +25,57 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def docker_settings(make_settings, docker_client):
     """Settings with steps in containers; keyword arguments change some."""
-
-    def make(**changes):
-        return make_settings(**{"backend": "docker", **changes})
-
-    return make
+    return lambda **changes: make_settings(**{"backend": "docker", **changes})
 
 
 @pytest.fixture(scope="session")
-def image_of(docker_client):
-    """Build an image that is made from one of ours and starts with other code."""
-    built = set()
+def built(docker_client):
+    """Build an image from the lines of a Dockerfile; gives its ID."""
+    images = set()
 
-    def build(step: str, code: str) -> str:
-        base = default_images("classification")[step]
-        lines = [f"FROM {base}", 'ENTRYPOINT ["python", "-c", ' + json.dumps(code) + "]"]
-        image, _ = docker_client.images.build(fileobj=io.BytesIO("\n".join(lines).encode()), rm=True)
-        built.add(image.id)
+    def build(*lines: str, tag: str | None = None) -> str:
+        text = "\n".join(lines).encode()
+        image, _ = docker_client.images.build(fileobj=io.BytesIO(text), tag=tag, rm=True)
+        images.add(image.id)
         return image.id
 
     yield build
-    for image in built:
+    for image in images:
         docker_client.images.remove(image, force=True)
+
+
+@pytest.fixture(scope="session")
+def image_of(built):
+    """Build an image that is made from that of a step and starts with other code."""
+    images = default_images("classification")
+    return lambda step, code: built(f"FROM {images[step]}", f'ENTRYPOINT ["python", "-c", {json.dumps(code)}]')
+
+
+@pytest.fixture
+def in_container(in_a_run):
+    """Run a step in a container: the results, oldest first."""
+
+    def run(settings, step, *days, **others):
+        def work(context):
+            with closing(build_backend(settings)) as backend:
+                run_id = context.run.run_id
+                request = Request(step, days or (DAY,), settings.steps, run_id=run_id, **others)
+                return sorted(backend.run(request, context), key=lambda one: one.partition)
+
+        return in_a_run(work)
+
+    return run
+
+
+@pytest.fixture
+def made():
+    """Run steps in this process, one after the other; gives the results of the last one."""
+
+    def make(settings, *steps, days=(DAY,), **others):
+        results = []
+        for step in steps:
+            results = list(Runner(build_store(settings)).run(Request(step, tuple(days), settings.steps, **others)))
+            assert [one.error for one in results] == [None] * len(days)
+        return results
+
+    return make

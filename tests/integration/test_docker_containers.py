@@ -1,14 +1,11 @@
-"""What a team meets in a night of containers: chatty ones, dying ones, wrong directories, other people's."""
+"""What happens to containers at night: much output, crashes, wrong directories, other people's containers."""
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import re
 import signal
-import subprocess
-import sys
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,95 +13,47 @@ from pathlib import Path
 import dagster as dg
 import docker
 import pytest
+from container_steps import DAY, RUN_STEP, SLOW, is_at_work
 
-from mlops_assets.assets.assets import build_assets
-from mlops_assets.assets.partitions import daily_partitions
-from mlops_assets.assets.resources import build_resources
-from mlops_assets.backends.docker.backend import StepFailedError
+from mlops_assets.backends.docker.access import IMAGE_USER
+from mlops_assets.backends.docker.answers import StepFailedError
 from mlops_assets.backends.docker.engine import EngineError
 from mlops_assets.backends.docker.images import ImageError, default_images
 from mlops_assets.backends.docker.labels import RUN_ID
-from mlops_assets.backends.docker.probe import ProbeError
-from mlops_assets.housekeeping.sensors import build_sensors
-from mlops_assets.wiring.assembly import build_backend, build_tracking
-
-ASSETS = build_assets(daily_partitions("2026-01-01"))
-DAY = "2026-01-05"
-RUN_STEP = "; import runpy; runpy.run_module('mlops_assets.steps', run_name='__main__')"
-SLOW = (
-    "import sys, time; import mlops_assets.steps.split as module; original = module.split;"
-    "say = lambda: print('at work', file=sys.stderr, flush=True);"
-    "module.split = lambda *given: (say(), time.sleep(120), original(*given))[2]"
-)
+from mlops_assets.backends.docker.probe import ProbeError, check_writable
+from mlops_assets.runtime.request import Request
+from mlops_assets.wiring.assembly import build_backend
 
 
-def arrive(settings, days=(DAY,), until="processed") -> None:
-    """Make what comes before the step in question, in this process."""
-    local = settings.model_copy(update={"backend": "inprocess", "workers": 0})
-    with closing(build_backend(local)) as backend:
-        for asset in ("raw_data", "processed")[: 1 if until == "raw_data" else 2]:
-            assert [one.error for one in backend.materialize(asset, days, RunInfo())] == [None] * len(days)
-
-
-def split(settings, in_a_run, days=(DAY,)):
-    """Make asset `split` in a container."""
-
-    def work(context):
-        with closing(build_backend(settings)) as backend:
-            return list(backend.materialize("split", days, RunInfo(context.run.run_id), context))
-
-    return in_a_run(work)
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return answer
-
-
-def is_at_work(container) -> bool:
-    try:
-        return b"at work" in container.logs()
-    except docker.errors.APIError:
-        return False  # it is going
-
-
-def test_files_belong_to_who_runs_it_or_to_nobody_in_particular(docker_settings, in_a_run, ours):
+def test_files_belong_to_the_caller_or_to_the_images_user(docker_settings, in_container, made, ours):
     # given / when a day is split
     settings = docker_settings()
-    arrive(settings)
-    (result,) = split(settings, in_a_run)
+    made(settings, "generate", "process")
+    (result,) = in_container(settings, "split")
     # then its files have the caller's user, or the images' where the caller is root
     assert result.error is None
-    uid = os.getuid() or 10001
     files = list((settings.data_dir / "split" / DAY).iterdir())
     assert len(files) == 3
-    assert {path.stat().st_uid for path in files} == {uid}
+    assert {path.stat().st_uid for path in files} == {os.getuid() or 10001}
 
 
-def test_everything_that_a_chatty_container_says_arrives_whole_and_in_order(
-    docker_settings, image_of, in_a_run, ours, capfd
-):
-    # given an image that prints 100,000 lines and one of a megabyte, and sends a message of a megabyte
+def test_output_arrives_whole_and_in_order(docker_settings, image_of, in_container, made, ours, capfd):
+    # given an image that prints 100,000 lines and one of almost a MiB, and sends a message of a megabyte
     code = (
         "import json, sys; from dagster_pipes import PipesMappingParamsLoader, open_dagster_pipes;"
-        "sys.stdin.readline();"
         "[print('line', n, file=sys.stderr) for n in range(100_000)];"
         "print('x' * 1_000_000, file=sys.stderr);"
         "print('{}', flush=True);"  # no message, though JSON
-        "p = open_dagster_pipes(params_loader=PipesMappingParamsLoader(json.loads(sys.stdin.readline())));"
+        "order = json.loads(sys.stdin.readline());"
+        "p = open_dagster_pipes(params_loader=PipesMappingParamsLoader(order['pipes']));"
         "p.report_custom_message({'result': {'partition': '2026-01-05', 'error': 'y' * 1_000_000}});"
         "p.log.warning('beware'); p.close()"
     )
     settings = docker_settings(images={"split": image_of("split", code)})
-    arrive(settings)
+    made(settings, "generate", "process")
     capfd.readouterr()
     # when it runs
-    began = time.monotonic()
-    (result,) = split(settings, in_a_run)
-    seconds = time.monotonic() - began
+    (result,) = in_container(settings, "split")
     # then all of it is there
     assert result.error == "y" * 1_000_000
     out, err = capfd.readouterr()
@@ -112,8 +61,29 @@ def test_everything_that_a_chatty_container_says_arrives_whole_and_in_order(
     assert "x" * 1_000_000 in err
     assert "\n{}\n" in "\n" + out
     assert "beware" in err
-    # and nobody waited for the reader
-    assert seconds < 30
+
+
+def test_output_without_end_takes_no_memory(docker_settings, image_of, in_container, made, ours, capfd):
+    # given an image that prints 300 MB without a line break, to both streams
+    code = (
+        "import sys\nfor stream in (sys.stdout, sys.stderr):\n  for _ in range(300): stream.write('x' * 1_000_000)\n"
+        "  stream.flush()\nprint('last', file=sys.stderr)"
+    )
+    settings = docker_settings(images={"split": image_of("split", code)})
+    made(settings, "generate", "process")
+    before = memory()
+    # when it runs, then what it printed is cut
+    with pytest.raises(StepFailedError, match="without an answer"):
+        in_container(settings, "split")
+    assert re.search(r"x … \(\d+,\d+,\d+ bytes more\)", capfd.readouterr().err)
+    # and this process has not grown by it
+    assert memory() - before < 150 << 20
+
+
+def memory() -> int:
+    """The most memory that this process ever had."""
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) << 10
 
 
 @pytest.mark.parametrize(
@@ -124,6 +94,7 @@ def test_everything_that_a_chatty_container_says_arrives_whole_and_in_order(
             {},
             r"exit code 3\. Its last lines:\nlast words",
         ),
+        ("import sys; sys.exit(4)", {}, r"exit code 4, no output"),
         ("x = bytearray(10**9)", {"docker_memory": "48m"}, r"killed: out of memory \(the limit is 48m"),
         # of a process that the step started
         (
@@ -132,35 +103,52 @@ def test_everything_that_a_chatty_container_says_arrives_whole_and_in_order(
             {"docker_memory": "48m"},
             r"killed: out of memory \(the limit is 48m",
         ),
-        ("pass", {}, r"without saying what it did"),
+        ("pass", {}, r"ended without an answer for 1 partition"),
     ],
 )
-def test_how_a_container_ended_is_in_the_error(docker_settings, image_of, in_a_run, ours, code, changes, expected):
+def test_how_a_container_ended_is_in_the_error(
+    docker_settings, image_of, in_container, made, ours, code, changes, expected
+):
     # given an image whose process ends badly
     settings = docker_settings(images={"split": image_of("split", code)}, **changes)
-    arrive(settings)
+    made(settings, "generate", "process")
     # when / then the error says how
     with pytest.raises(StepFailedError, match=expected):
-        split(settings, in_a_run)
+        in_container(settings, "split")
 
 
-def test_a_container_is_locked_in_and_gone_when_it_is_cancelled(docker_settings, image_of, in_a_run, ours):
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"result": {"partition": "2026-01-06"}},
+        {"result": {"partition": DAY, "metadata": []}},
+        {"result": {"partition": DAY, "cake": 1}},
+        {"result": []},
+        {"result": {"partition": DAY, "recipe": "0" * 64, "files": {}}},
+    ],
+)
+def test_what_an_image_makes_up_is_refused(docker_settings, image_of, in_container, made, ours, payload):
+    # given an image with our labels that answers what was not asked for, or what it did not do
+    code = (
+        "import json, sys; from dagster_pipes import PipesMappingParamsLoader, open_dagster_pipes;"
+        "order = json.loads(sys.stdin.readline());"
+        "p = open_dagster_pipes(params_loader=PipesMappingParamsLoader(order['pipes']));"
+        f"p.report_custom_message({payload!r}); p.close()"
+    )
+    settings = docker_settings(images={"split": image_of("split", code)})
+    made(settings, "generate", "process")
+    # when / then
+    with pytest.raises(StepFailedError, match=r"no result of a partition|not under"):
+        in_container(settings, "split")
+
+
+def test_a_container_is_confined_and_gone_when_it_is_cancelled(docker_settings, image_of, in_a_run, made, ours):
     # given a step that takes its time
     settings = docker_settings(
         images={"split": image_of("split", SLOW + RUN_STEP)}, docker_memory="512m", docker_cpus=0.5
     )
-    arrive(settings)
+    made(settings, "generate", "process")
     seen = {}
-
-    def look_and_cancel(context):
-        with closing(build_backend(settings)) as backend:
-            results = backend.materialize("split", [DAY], RunInfo(context.run.run_id), context)
-            signal.signal(signal.SIGALRM, lambda *_: look())
-            signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
-            try:
-                list(results)
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
 
     def look():
         for container in ours():
@@ -168,6 +156,15 @@ def test_a_container_is_locked_in_and_gone_when_it_is_cancelled(docker_settings,
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 seen.update(container.attrs)
                 raise KeyboardInterrupt
+
+    def look_and_cancel(context):
+        with closing(build_backend(settings)) as backend:
+            signal.signal(signal.SIGALRM, lambda *_: look())
+            signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+            try:
+                list(backend.run(Request("split", (DAY,), settings.steps), context))
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
 
     # when it is cancelled in the middle
     with pytest.raises(KeyboardInterrupt):
@@ -182,59 +179,35 @@ def test_a_container_is_locked_in_and_gone_when_it_is_cancelled(docker_settings,
     assert "no-new-privileges" in host["SecurityOpt"]
     assert host["Memory"] == host["MemorySwap"] == 512 * 2**20
     assert host["NanoCpus"] == 5e8
+    assert host["PidsLimit"] == 512
+    assert "size=25%" in host["Tmpfs"]["/tmp"]
     assert not config["User"].startswith("0")
     mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"] if mount["Type"] == "bind"}
     assert mounts == {str(settings.data_dir / "processed"): False, str(settings.data_dir / "split"): True}
-    assert config["Labels"]["io.mlops-assets.asset"] == "split"
+    assert config["Labels"]["io.mlops-assets.step"] == "split"
     assert config["Labels"]["io.mlops-assets.partitions"] == DAY
-    assert not any("MLFLOW" in variable for variable in config["Env"])
+    # and knew no setting
+    assert not any(variable.startswith(("MLOPS_", "MLFLOW_", "AWS_", "DAGSTER_")) for variable in config["Env"])
 
 
-def command(settings, tmp_path, *arguments):
-    """The command line in a process of its own, with these settings."""
-    variables = {
-        "MLOPS_BACKEND": "docker",
-        "MLOPS_ROWS_PER_DAY": "300",
-        "MLOPS_WORKERS": "0",
-        "MLOPS_IMAGES": ",".join(f"{step}={image}" for step, image in settings.docker.images.items()),
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "mlops_assets.cli", *arguments],
-        cwd=tmp_path,
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_nothing_is_left_when_dagster_is_told_to_end_or_killed(docker_settings, image_of, ours, tmp_path, number):
-    # given a command whose container is at work
-    settings = docker_settings(images={"split": image_of("split", SLOW + RUN_STEP)})
-    arrive(settings)
-    process = command(settings, tmp_path, "materialize", "split", "--partition", DAY)
-    try:
-        wait_until(lambda: [one for one in ours() if is_at_work(one)])
-        # when it gets a signal
-        process.send_signal(number)
-        process.communicate(timeout=60)
-    finally:
-        process.kill()
-    # then the container ends, without anybody's help
-    wait_until(lambda: ours() == [])
-    # and the next attempt does it
-    again = command(docker_settings(), tmp_path, "materialize", "split", "--partition", DAY, "--json")
-    out, err = again.communicate(timeout=60)
-    assert again.returncode == 0, err
-    assert json.loads(out)["success"]
+def test_only_a_setting_opens_a_network_for_one_step(docker_settings, image_of, in_container, made, ours):
+    # given a step that says which networks it sees
+    code = "import pathlib, sys; sys.exit(' '.join(one.name for one in pathlib.Path('/sys/class/net').iterdir()))"
+    images = {"process": image_of("process", code), "split": image_of("split", code)}
+    settings = docker_settings(images=images, docker_networks={"split": "bridge"})
+    made(settings, "generate", "process")
+    # when / then
+    with pytest.raises(StepFailedError, match="eth0"):
+        in_container(settings, "split")
+    with pytest.raises(StepFailedError, match=r"lines:\nlo$|lines:\nlo\n"):
+        in_container(settings, "process")
 
 
 @pytest.mark.parametrize("victim", ["container", "shim"])
-def test_a_killed_container_is_an_error_that_says_so(docker_settings, image_of, in_a_run, ours, victim):
+def test_a_killed_container_is_an_error_that_says_so(docker_settings, image_of, in_container, made, ours, victim):
     # given a step that is at work
     settings = docker_settings(images={"split": image_of("split", SLOW + RUN_STEP)})
-    arrive(settings)
+    made(settings, "generate", "process")
 
     def kill(*_):
         for container in ours():
@@ -245,16 +218,13 @@ def test_a_killed_container_is_an_error_that_says_so(docker_settings, image_of, 
                 else:
                     os.kill(shim_of(container.id), signal.SIGKILL)
 
-    def work(context):
-        with closing(build_backend(settings)) as backend:
-            return list(backend.materialize("split", [DAY], RunInfo(context.run.run_id), context))
-
     signal.signal(signal.SIGALRM, kill)
     signal.setitimer(signal.ITIMER_REAL, 0.3, 0.3)
-    # when it is killed / then the error says so
+    # when it is killed / then the error says so, and that it may be retried
     try:
-        with pytest.raises(StepFailedError, match="exit code 137, killed from outside"):
-            in_a_run(work)
+        with pytest.raises(StepFailedError, match="exit code 137, killed from outside") as failed:
+            in_container(settings, "split")
+        assert failed.value.can_retry
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -272,125 +242,177 @@ def shim_of(container: str) -> int:
     raise AssertionError
 
 
-def materialize(settings, days, *assets):
-    """A Dagster run over some days of some assets."""
-    with closing(build_backend(settings)) as backend, dg.DagsterInstance.ephemeral() as instance:
-        return dg.materialize(
-            [getattr(ASSETS, name) for name in assets],
-            resources=build_resources(backend, build_tracking(settings)),
-            instance=instance,
-            tags={"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]},
-            raise_on_error=False,
-        )
-
-
-def test_the_next_steps_container_waits_for_its_turn_or_goes(docker_settings, docker_client, ours):
-    # given a run of three steps, of which the second cannot make one of two days
+def test_an_interruption_while_the_engine_creates_a_container_leaks_nothing(
+    docker_settings, in_container, made, ours, monkeypatch
+):
+    # given an engine that takes its time to create a container, and an interruption meanwhile
     settings = docker_settings()
-    days = ["2026-01-05", "2026-01-06"]
-    arrive(settings, days, until="raw_data")
-    (settings.data_dir / "raw" / days[1] / "target.csv").write_text("id,target\n1,not in the data\n")
+    made(settings, "generate", "process")
+    original = docker.models.containers.ContainerCollection.create
+
+    def slow(self, *given, **named):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)
+        return original(self, *given, **named)
+
+    monkeypatch.setattr(docker.models.containers.ContainerCollection, "create", slow)
+    # when / then it is interrupted, and nothing is left (see `ours`)
+    with pytest.raises((KeyboardInterrupt, dg.DagsterExecutionInterruptedError)):
+        in_container(settings, "split")
+    assert ours() == []
+
+
+def test_the_next_steps_container_waits_for_its_turn_or_goes(docker_settings, docker_client, in_a_run, made, ours):
+    # given a run of two steps
+    settings = docker_settings()
+    made(settings, "generate")
+
+    def work(context):
+        run_id = context.run.run_id
+        with closing(build_backend(settings)) as backend:
+            backend.prepare(["processed", "split", "model"], [DAY], run_id)
+            backend.prepare(["processed", "split", "model"], [DAY], run_id)  # the command line does, then the asset
+            for step in ("process", "split"):
+                assert [one.error for one in backend.run(Request(step, (DAY,), settings.steps), context)] == [None]
+            waiting = [one.labels["io.mlops-assets.step"] for one in ours()]
+        return run_id, waiting
+
     began = time.time()
-    # when it runs
-    result = materialize(settings, days, "processed", "split", "model")
-    # then it fails at its end, with the good day done
-    assert not result.success
-    assert "1 of 2 days could not be made" in result.failure_data_for_node("model").user_failure_data.description
-    assert build_backend(settings).store.partitions("model") == days[:1]
+    # when it ends before its third step
+    run_id, waiting = in_a_run(work)
+    # then the container of that step waited, no container was made twice, and nothing is left
+    assert waiting == ["train"]
     events = docker_client.events(
         since=int(began),
         until=int(time.time()) + 1,
         decode=True,
-        filters={"event": "create", "label": f"{RUN_ID}={result.run_id}"},
+        filters={"event": "create", "label": f"{RUN_ID}={run_id}"},
     )
-    made = [event["Actor"]["Attributes"]["io.mlops-assets.asset"] for event in events]
-    # and the container that was made ahead for both days has given way to one for the good day
-    assert made == ["processed", "split", "split", "model"]
-    # and nothing waits any more
+    made_for = [event["Actor"]["Attributes"]["io.mlops-assets.step"] for event in events]
+    assert made_for == ["process", "split", "train"]
     assert ours() == []
 
 
-def test_the_sweep_takes_what_dead_runs_left_and_nothing_else(docker_settings, docker_client, tmp_path):
-    # given a run that is over, a run that is not, and containers: of both, of a run of somebody else's, of no run
-    settings = docker_settings()
-    image = build_backend(settings)._config.images["split"]
-
-    @dg.op
-    def nothing():
-        pass
-
-    @dg.job
-    def job():
-        nothing()
-
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        over = job.execute_in_process(instance=instance).run_id
-        going_on = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED).run_id
-        labels = {"over": over, "created": over, "going on": going_on, "unknown": "somebody else's", "other": None}
-        containers = {
-            name: docker_client.containers.create(
-                image,
-                ["60"],
-                entrypoint=["sleep"],
-                labels={} if run_id is None else {RUN_ID: run_id},
-                auto_remove=True,
-            )
-            for name, run_id in labels.items()
-        }
+def test_the_clean_up_takes_what_runs_that_are_over_left_and_nothing_else(docker_settings, docker_client):
+    # given containers of a run that is over, of one that goes on, of an unknown one, of none
+    settings = docker_settings(docker_stop_seconds=0)
+    image = default_images("classification")["split"]
+    runs = {"over": "a", "created": "a", "going on": "b", "unknown": "somebody else's", "other": None}
+    containers = {
+        name: docker_client.containers.create(
+            image,
+            ["60"],
+            entrypoint=["sleep"],
+            labels={} if run_id is None else {RUN_ID: run_id},
+            auto_remove=True,
+        )
+        for name, run_id in runs.items()
+    }
+    try:
         for name, container in containers.items():
             if name != "created":
                 container.start()
-        try:
-            # when the sensor sweeps
-            hurried = settings.model_copy(update={"docker_stop_seconds": 0})
-            with closing(build_backend(hurried)) as backend:
-                sensors = build_sensors(build_tracking(settings), backend)
-                (sensor,) = (one for one in sensors if one.name == "sweep")
-                answer = sensor(dg.build_sensor_context(instance))
-            # then only the containers of the run that is over are gone
-            left = {one.id for one in docker_client.containers.list(all=True, ignore_removed=True)}
-            assert {name for name, container in containers.items() if container.id not in left} == {"over", "created"}
-            assert answer.skip_message.startswith("Removed ")
-            assert answer.skip_message.count(over) == 2
-        finally:
-            for container in containers.values():
-                with suppress(docker.errors.APIError):
-                    container.remove(force=True)
+        # when it cleans up
+        with closing(build_backend(settings)) as backend:
+            removed = backend.cleanup(lambda run_id: run_id == "a")
+        # then only the containers of the run that is over are gone
+        left = {one.id for one in docker_client.containers.list(all=True, ignore_removed=True)}
+        assert {name for name, container in containers.items() if container.id not in left} == {"over", "created"}
+        assert len(removed) == 2
+        assert all("run a" in line for line in removed)
+    finally:
+        for container in containers.values():
+            with suppress(docker.errors.APIError):
+                container.remove(force=True)
 
 
-def test_a_data_root_under_another_name_on_the_host(docker_settings, in_a_run, ours, tmp_path):
+def test_a_data_root_under_another_name_on_the_host(docker_settings, in_container, made, ours, tmp_path):
     # given a data root that the engine's host knows by another path
     (tmp_path / "data").mkdir()
     (tmp_path / "alias").symlink_to(tmp_path / "data")
     settings = docker_settings(host_data_dir=tmp_path / "alias")
-    arrive(settings)
+    made(settings, "generate", "process")
     # when a day is split / then it works
-    (result,) = split(settings, in_a_run)
+    (result,) = in_container(settings, "split")
     assert result.error is None
     # and when the path is another directory's, nothing is done and the message says what to set
     (tmp_path / "elsewhere").mkdir()
-    with pytest.raises(ProbeError, match="Set HOST_DATA_DIR"):
-        split(docker_settings(host_data_dir=tmp_path / "elsewhere"), in_a_run)
-    with pytest.raises(ProbeError, match="Set HOST_DATA_DIR"):
-        split(docker_settings(host_data_dir=tmp_path / "missing"), in_a_run)
+    for wrong in ("elsewhere", "missing"):
+        with pytest.raises(ProbeError, match="Set HOST_DATA_DIR"):
+            in_container(docker_settings(host_data_dir=tmp_path / wrong), "split")
     assert list((tmp_path / "elsewhere").iterdir()) == []
     assert not list((tmp_path / "data").glob(".*"))
 
 
-def test_missing_and_stale_images_and_a_missing_engine(
-    docker_settings, image_of, docker_client, in_a_run, ours, monkeypatch
+def test_folders_that_the_containers_user_cannot_write_are_found(docker_settings, docker_client, made):
+    # given a folder of another user
+    settings = docker_settings(docker_user="10001:10001")
+    made(settings, "generate")
+    folder = settings.data_dir / "processed"
+    folder.mkdir()
+    if os.getuid() == 0:
+        os.chown(folder, 4321, 4321)
+    backend = build_backend(settings)
+    with closing(backend):
+        # when / then it is named
+        with pytest.raises(ProbeError, match=rf"cannot write to {folder}.*Let user {IMAGE_USER}"):
+            check_writable(backend._engine, settings.docker, settings.steps.source)
+        if os.getuid() == 0:
+            os.chown(folder, 0, 0)
+            check_writable(backend._engine, settings.docker, settings.steps.source)
+
+
+def test_missing_stale_and_foreign_images_and_a_missing_engine(
+    docker_settings, built, in_container, made, ours, monkeypatch
 ):
+    default = default_images("")["split"]
     # given no such image / when / then the message has the command
     with pytest.raises(ImageError, match="make images"):
-        split(docker_settings(images={"split": "mlops-assets/none:0"}), in_a_run)
+        in_container(docker_settings(images={"split": "mlops-assets/none:0"}), "split")
     # given an image of other code
-    stale, _ = docker_client.images.build(
-        fileobj=io.BytesIO(f"FROM {default_images('')['split']}\nLABEL io.mlops-assets.code=old".encode()), rm=True
-    )
+    stale = built(f"FROM {default}", "LABEL io.mlops-assets.code=old")
     with pytest.raises(ImageError, match=r"is stale: .* make images"):
-        split(docker_settings(images={"split": stale.id}), in_a_run)
-    docker_client.images.remove(stale.id)
+        in_container(docker_settings(images={"split": stale}), "split")
+    # and it is found before the run begins its work
+    with closing(build_backend(docker_settings(images={"predict": stale}))) as backend, pytest.raises(ImageError):
+        backend.prepare(["processed", "predictions"], [DAY])
+    # given an image that is none of ours in the place of ours
+    monkeypatch.setattr("mlops_assets.backends.docker.images.__version__", "0.0.0-test")
+    built("FROM python:3.11-slim-bookworm", "CMD true", tag="mlops-assets/data:0.0.0-test")
+    with pytest.raises(ImageError, match="has no label"):
+        in_container(docker_settings(), "split")
     # given no engine
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
     with pytest.raises(EngineError, match="DOCKER_HOST"):
-        split(docker_settings(), in_a_run)
+        in_container(docker_settings(), "split")
+
+
+def test_a_silent_step_is_heard_of(docker_settings, image_of, in_container, made, ours):
+    # given a step that says nothing for a while, with a heartbeat that is quicker than usual
+    code = (
+        "import mlops_assets.runtime.pipes as pipes, mlops_assets.steps.split as module, time;"
+        "pipes._HEARTBEAT_SECONDS = 0.05; original = module.split;"
+        "module.split = lambda *given: (time.sleep(1), original(*given))[1]"
+    )
+    settings = docker_settings(images={"split": image_of("split", code + RUN_STEP)})
+    made(settings, "generate", "process")
+    beats = []
+    threads = threading.active_count()
+    from mlops_assets.backends.docker import client
+
+    original = client._Lines.read
+    client._Lines.read = lambda self, line: (beats.append(line), original(self, line))[1]
+    # when it runs
+    try:
+        (result,) = in_container(settings, "split")
+    finally:
+        client._Lines.read = original
+    # then empty lines have come, and changed nothing
+    assert result.error is None
+    assert beats.count("") >= 5
+    assert threading.active_count() <= threads + 1
+
+
+def test_a_context_of_dagster_is_needed(docker_settings):
+    with closing(build_backend(docker_settings())) as backend, pytest.raises(TypeError, match="context"):
+        next(backend.run(Request("split", (DAY,), backend.params)))

@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 
-DS = "2026-01-01"
+from mlops_assets.runtime.pipes import Order
+from mlops_assets.runtime.request import ModelFile, Request
+from mlops_assets.steps.parameters import Parameters
 
-# One process for the steps that import scikit-learn and MLflow, which takes seconds.
-TRAINING = (
-    "-c",
-    f"""
-from mlops_assets.steps.__main__ import main
-for step in ("train", "evaluate", "promote", "predict"):
-    code = main([step] if step == "promote" else [step, "--partition", "{DS}"])
-    assert code == 0, code
-""",
-)
+DS = "2026-01-01"
+PARAMS = Parameters(rows_per_day=800, estimator="logistic_regression")
 
 
 @pytest.fixture
-def steps(tmp_path, tracking_template):
-    """Run the entry point in a process of its own."""
-    (tmp_path / ".mlops" / "mlflow").mkdir(parents=True)
-    shutil.copy(tracking_template, tmp_path / ".mlops" / "mlflow" / "mlflow.db")
-    settings = {"MLOPS_ROWS_PER_DAY": "800", "MLOPS_ESTIMATOR": "logistic_regression"}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLOPS_", "MLFLOW_"))}
+def run(tmp_path):
+    """Run the entry point in a process of its own, with an order or any text as its input."""
 
-    def run(*arguments: str, module: bool = True, **changes: str) -> subprocess.CompletedProcess[str]:
+    def run(order, *arguments):
+        text = json.dumps(order.to_json()) if isinstance(order, Order) else order
         return subprocess.run(
-            [sys.executable, *(["-m", "mlops_assets.runtime"] if module else []), *arguments],
+            [sys.executable, "-m", "mlops_assets.runtime", *arguments],
             cwd=tmp_path,
-            env={**environment, **settings, **changes},
+            input=text,
             capture_output=True,
             text=True,
             check=False,
@@ -45,80 +35,121 @@ def steps(tmp_path, tracking_template):
     return run
 
 
+@pytest.fixture
+def order(tmp_path):
+    """An order for a step."""
+
+    def order(step, *partitions, **others):
+        return Order(Request(step, partitions or (DS,), PARAMS, **others), str(tmp_path / "data"))
+
+    return order
+
+
 @pytest.mark.slow
-def test_all_steps_one_after_the_other(steps, tmp_path):
+def test_all_steps_one_after_the_other(run, order, tmp_path):
     # given nothing but an empty folder, when the steps are run
-    outputs = [steps(step, "--partition", DS) for step in ("generate", "process", "split")]
-    outputs.append(steps(*TRAINING, module=False))
-    # then each succeeds and prints one line of JSON a day
-    assert [(done.returncode, done.stderr) for done in outputs] == [(0, "")] * 4
-    results = [json.loads(line) for done in outputs for line in done.stdout.splitlines()]
-    promotion = results.pop(-2)
-    assert [(one["partition"], one["error"]) for one in results] == [(DS, None)] * 6
-    assert promotion["promoted"]
-    # and the predictions are there
+    def made(step, *partitions, **others):
+        done = run(order(step, *partitions, **others))
+        assert (done.returncode, done.stderr) == (0, "")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    for step in ("generate", "process", "split"):
+        assert [one["partition"] for one in made(step)] == [DS]
+    (trained,) = made("train")
+    model = ModelFile(f"models/{DS}/model.skops", trained["files"]["model.skops"], trained["recipe"])
+    made("evaluate", models={DS: model})
+    made("predict", models={DS: model})
+    # then the predictions are there
     assert (tmp_path / "data" / "predictions" / DS / "predictions.csv").read_text().count("\n") == 801
-    # a day without data fails, in words, and the other day is done
-    done = steps("process", "--partition", "2026-01-02", "--partition", DS)
-    first, second = map(json.loads, done.stdout.splitlines())
+    # and a day without data fails, with what to do, and the other day is done
+    done = run(order("process", "2026-01-02", DS))
+    results = {one["partition"]: one["error"] for one in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 1
-    assert first["error"] is None
-    assert "materialize raw_data --partition 2026-01-02" in second["error"]
+    assert results[DS] is None
+    assert "materialize raw_data --partition 2026-01-02" in results["2026-01-02"]
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
-def test_what_fails_for_all_days_is_one_line(steps):
-    done = steps("promote")
+def test_an_error_of_all_partitions_is_one_line(run, order, tmp_path):
+    done = run(Order(Request("generate", ("2020-01-01",), PARAMS), str(tmp_path / "data")))
     assert (done.returncode, done.stdout) == (1, "")
-    assert "Materialize model and metrics first" in done.stderr
+    assert "before start_date" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "settings", "expected"),
+    ("text", "expected"),
     [
-        ([], {}, "required: step"),
-        (["bake", "--partition", DS], {}, "invalid choice: 'bake'"),
-        (["process"], {}, "--partition is missing"),
-        (["process", "--partition", "2026-02-30"], {}, "'2026-02-30' is not a day written as YYYY-MM-DD"),
-        (["process", "--partition", "today"], {}, "'today' is not a day"),
-        (["process", "--partition", DS], {"MLOPS_ESTIMATOR": "oracle"}, "MLOPS_ESTIMATOR is 'oracle'"),
-        (["generate", "--partition", "2020-01-01"], {}, "before start_date"),
+        ("", "expected one line of JSON"),
+        ("bake\n", "expected one line of JSON"),
+        ("[]\n", "expected one line of JSON"),
+        ('{"contract": 99}\n', "with contract 1"),
+        ('{"contract": 1, "request": {"step": "process"}}\n', "docs/step-contract.md"),
+        ('{"contract": 1, "oven": "hot"}\n', "docs/step-contract.md"),
     ],
 )
-def test_misuse_has_a_code_of_its_own(steps, arguments, settings, expected):
-    done = steps(*arguments, **settings)
-    assert done.returncode == 2
+def test_misuse_has_a_code_of_its_own(run, text, expected):
+    done = run(text)
+    assert (done.returncode, done.stdout) == (2, "")
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_process_that_was_prepared_and_gets_no_order_ends_well(run, tmp_path):
+    done = run("", "--prepare", "process", "--data-root", str(tmp_path), "--workers", "2")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_order_is_the_same_after_its_way_as_json():
+    # given an order with everything
+    model = ModelFile("production/models/v7/model.skops", "0" * 64, "1" * 64, "version 7", {"scikit-learn": "1"})
+    params = Parameters(text_columns=("a", "b"), positive_label="yes", csv_delimiter=";", train_window_days=3)
+    request = Request(
+        "score", ("v7",), params, models={"v7": model}, days={"split": [DS]}, inputs={"x": 1}, image="i", run_id="r"
+    )
+    order = Order(request, "/data", 2, 0o022, {"DAGSTER_PIPES_CONTEXT": "…"})
+    # when / then
+    assert Order.from_line(json.dumps(order.to_json()).encode()) == order
 
 
 def test_importing_the_runner_imports_nothing_heavy():
     # given a fresh interpreter, when everything that the definitions need of the steps is imported
     code = """
 import sys
-import mlops_assets.backends.inprocess, mlops_assets.steps.catalog, mlops_assets.runtime.runner, mlops_assets.store.local
-print(sorted({name.partition(".")[0] for name in sys.modules} &
-             {"dagster", "mlflow", "sklearn", "pandas", "pyarrow", "numpy", "skops"}))
+import mlops_assets.backends.local, mlops_assets.steps.catalog, mlops_assets.runtime.__main__
+print(sorted({name.partition(".")[0] for name in sys.modules} & {
+    "dagster", "mlflow", "sklearn", "pandas", "pyarrow", "numpy", "skops", "pydantic", "dotenv", "dagster_pipes"}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # then no heavy library is among it
     assert done.stdout == "[]\n"
 
 
+def test_what_runs_in_containers_imports_no_settings_wiring_or_backends():
+    code = "import sys, mlops_assets.runtime.__main__, mlops_assets.runtime.worker, mlops_assets.fingerprint;" + (
+        "print({name.split('.')[1] for name in sys.modules if name.startswith('mlops_assets.')})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    parts = set(eval(done.stdout))
+    assert parts <= {"declared", "errors", "fingerprint", "imports", "runtime", "sources", "steps", "store"}
+
+
 @pytest.mark.slow
-def test_steps_before_training_import_no_pandas(steps):
+def test_steps_before_training_import_no_pandas(run, order, tmp_path):
     # given a delivered day, as files and as what is made of them
-    assert steps("generate", "--partition", DS).returncode == 0
+    assert run(order("generate")).returncode == 0
     code = f"""
 import sys
-from mlops_assets.steps.__main__ import main
+from mlops_assets.runtime.request import Request
+from mlops_assets.runtime.runner import Runner
+from mlops_assets.steps.parameters import Parameters
+from mlops_assets.store.local import LocalStore
 for step in ("register", "process", "split"):
-    assert main([step, "--partition", "{DS}"]) == 0
+    (result,) = Runner(LocalStore("data")).run(Request(step, ("{DS}",), Parameters(source="files")))
+    assert result.error is None, result.error
 print("pandas" in sys.modules)
 """
     # when these steps run
-    done = steps("-c", code, module=False, MLOPS_SOURCE="files")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     # then a third of their processor time was not spent on a library that they do not use
-    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    assert done.stdout.splitlines()[-1:] == ["False"], done.stderr

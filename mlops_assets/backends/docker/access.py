@@ -1,75 +1,45 @@
-"""What a step's container may reach: the directories that the step declares, the tracking server, and no more."""
+"""What a step's container may reach: the directories that the step declares, and no more."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from mlops_assets.backends.docker.config import DockerConfig
-from mlops_assets.errors import SettingsError
-from mlops_assets.runtime.pipes import UMASK
-from mlops_assets.steps.catalog import PROMOTE, PROMOTE_READS, STEPS
-from mlops_assets.store.layout import FOLDERS
-from mlops_assets.tracking.client import sqlite_path
-from mlops_assets.tracking.config import TrackingConfig
+from mlops_assets.steps.catalog import STEPS
+from mlops_assets.steps.declaration import Kind
+from mlops_assets.store.layout import FOLDERS, MODEL_FILES
 
 IMAGE_USER = "10001:10001"
 """The user of the images: what containers run as where the caller is root."""
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_FOR_TRACKING = ("MLFLOW_", "AWS_")
-"""Variables of these names go to the containers that talk to the tracking server or to its artifacts in S3."""
-
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory of ours that a container sees, under the same path.
+    """A directory that a container sees, under the same path as this process.
 
     Attributes:
-        path: As this process and the container see it.
+        path: Where it is.
         writable: Whether the container may write there.
-        by_day: Whether it holds a folder a day, or is MLflow's.
     """
 
     path: Path
     writable: bool
-    by_day: bool = True
 
 
-def directories(step: str, config: DockerConfig, tracking: TrackingConfig) -> list[Directory]:
-    """The directories of the assets that the step reads and writes, and MLflow's where it is a SQLite file.
-
-    Raises:
-        SettingsError: MLflow's SQLite file has no directory of its own.
-    """
-    writable = {config.data_dir / FOLDERS[asset]: may_write for asset, may_write in _assets(step)}
-    found = [Directory(path, may_write) for path, may_write in writable.items()]
-    database = sqlite_path(tracking)
-    if database is not None and uses_tracking(step):
-        found.append(Directory(_own_directory(database, config.data_dir), writable=True, by_day=False))
-    return found
-
-
-def _own_directory(database: Path, data_dir: Path) -> Path:
-    """The directory of MLflow's SQLite file, which containers see whole."""
-    folder = database.parent
-    if folder in {Path("/"), Path.home()} or data_dir.is_relative_to(folder):
-        raise SettingsError(
-            f"Containers would see all of {folder}, because MLflow's file {database} lies there. Move it into a"
-            f" directory of its own, such as {folder / 'mlflow' / database.name}, and set MLFLOW_TRACKING_URI."
-        )
-    return folder
-
-
-def uses_tracking(step: str) -> bool:
-    """Whether the step talks to the tracking server."""
-    return step == PROMOTE or STEPS[step].uses_tracking
+def directories(step: str, data_dir: Path) -> list[Directory]:
+    """The folders of the assets that the step reads and writes; for a step with a model the registry's model files."""
+    declared = STEPS[step]
+    models = [MODEL_FILES] if any(one.kind is Kind.MODEL for one in declared.inputs) else []
+    # The model in production is one of the registry's files; the rest of production's folder is not read.
+    inputs = [FOLDERS[one.asset] for one in declared.inputs if one.asset != "production_model"]
+    outputs = [FOLDERS[one.asset] for one in declared.outputs]
+    may_write = {**dict.fromkeys([*inputs, *models], False), **dict.fromkeys(outputs, True)}
+    return [Directory(data_dir / folder, writable) for folder, writable in may_write.items()]
 
 
 def mounts(directories: Iterable[Directory], config: DockerConfig) -> list[dict[str, Any]]:
@@ -85,38 +55,7 @@ def mounts(directories: Iterable[Directory], config: DockerConfig) -> list[dict[
     ]
 
 
-def network(step: str, config: DockerConfig, tracking: TrackingConfig) -> str:
-    """The network of the step's container: none unless it must reach a server.
-
-    A server on this host's loopback interface is reached through the host's own network: on any other it would be
-    somebody else's loopback.
-    """
-    if not uses_tracking(step) or sqlite_path(tracking) is not None:
-        return "none"
-    if config.network:
-        return config.network
-    return "host" if urlsplit(tracking.uri).hostname in _LOOPBACK else "bridge"
-
-
-def environment(step: str, config: DockerConfig, tracking: TrackingConfig) -> dict[str, str]:
-    """The variables of the step's container, which everybody may read who may use the engine: nothing secret."""
-    limit = {}
-    if config.cpus:
-        cores = str(math.ceil(config.cpus))
-        limit = {"OMP_NUM_THREADS": cores, "MLOPS_WORKERS": cores}
-    link = {"MLOPS_MLFLOW_UI_URL": tracking.ui_base} if uses_tracking(step) and tracking.ui_base else {}
-    return {**limit, **link, UMASK: f"{_umask():03o}", **config.environment}
-
-
-def secrets(step: str, tracking: TrackingConfig) -> dict[str, str]:
-    """The variables that only the step's process gets (by its standard input): where MLflow is, and its passwords."""
-    if not uses_tracking(step):
-        return {}
-    given = {name: value for name, value in os.environ.items() if name.startswith(_FOR_TRACKING)}
-    return {**({} if sqlite_path(tracking) else given), "MLFLOW_TRACKING_URI": tracking.uri}
-
-
-def _umask() -> int:
+def umask() -> int:
     """This process's; the other way to know it is to change it."""
     with suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
@@ -141,57 +80,55 @@ def user(config: DockerConfig) -> str:
 
 
 def hardening(config: DockerConfig) -> dict[str, Any]:
-    """How all our containers are locked in."""
+    """How all our containers are confined."""
     return {
         "user": user(config),
         "read_only": True,
-        "tmpfs": {"/tmp": "nosuid,nodev"},  # noqa: S108  # the container's own
+        "tmpfs": {"/tmp": f"nosuid,nodev,size={config.tmpfs}"},  # noqa: S108  # the container's own
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "group_add": [str(group) for group in os.getgroups() if group] if os.getuid() and not config.user else None,
         "log_config": {"type": "json-file", "config": {"max-size": "16m"}},
+        "mem_limit": config.memory,
+        "memswap_limit": config.memory,
+        "nano_cpus": int(config.cpus * 1e9) if config.cpus else None,
+        "pids_limit": config.pids,
     }
 
 
-def make_accessible(directories: Sequence[Directory], days: Iterable[str], user: str) -> None:
-    """Make what is missing, as the engine would not or would make it root's; let the containers' user write there.
+def make_accessible(directories: Sequence[Directory], names: Iterable[str], user: str) -> None:
+    """Make the directories that are missing (the engine would refuse, or make them root's) and let ``user`` write.
 
-    Only root has anything to hand over (who is not root runs the containers as himself), and only what is root's is
+    Only root has anything to hand over (any other caller runs the containers as itself), and only what is root's is
     handed over: never what others delivered, nor what a link leads to.
+
+    Args:
+        directories: What a container is to see.
+        names: Of the folders in a writable directory that are handed over, too.
+        user: ``uid:gid``.
     """
     for one in directories:
         one.path.mkdir(parents=True, exist_ok=True)
-    if os.getuid():
-        return
     uid, _, gid = user.partition(":")
-    owner = int(uid), int(gid or uid)
-    days = list(days)
-    for one in directories:
-        if one.writable and owner[0]:
-            hand_over(one.path, owner, only=days if one.by_day else None)
+    owner, names = (int(uid), int(gid or uid)), set(names)
+    if os.getuid() == 0 and owner[0]:
+        for one in directories:
+            if one.writable:
+                hand_over(one.path, owner, names)
 
 
-def hand_over(directory: Path, owner: tuple[int, int], *, only: Sequence[str] | None = None) -> None:
-    """Change the owner of what is root's in a directory, and of the directory itself.
+def hand_over(directory: Path, owner: tuple[int, int], names: Iterable[str]) -> None:
+    """Change the owner of a directory and of the folders of these names in it, where it is root.
 
-    Args:
-        directory: Where; a link is not followed.
-        owner: uid and gid.
-        only: Only the folders of these names, and no file: publishing a file takes its folder. None: all there is.
+    No file is handed over: publishing a file takes its folder. No link is followed.
     """
-    for _, folders, files, descriptor in os.fwalk(str(directory), follow_symlinks=False):
-        names = [".", *folders, *files]
-        if only is not None:
-            names = [".", *(name for name in folders if name in only)]
-            folders.clear()
-        for name in names:
-            if os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_uid == 0:
-                os.chown(name, *owner, dir_fd=descriptor, follow_symlinks=False)
-
-
-def _assets(step: str) -> list[tuple[str, bool]]:
-    """The assets that a step reads (False) and writes (True); what it does both with comes last."""
-    if step == PROMOTE:
-        return [(asset, False) for asset in PROMOTE_READS]
-    declared = STEPS[step]
-    return [*((file.asset, False) for file in declared.inputs), *((file.asset, True) for file in declared.outputs)]
+    if directory.is_symlink():
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        for name in (".", *names):
+            with suppress(FileNotFoundError):
+                if os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_uid == 0:
+                    os.chown(name, *owner, dir_fd=descriptor, follow_symlinks=False)
+    finally:
+        os.close(descriptor)

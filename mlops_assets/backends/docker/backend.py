@@ -1,290 +1,217 @@
-"""Every step in a container of its own, which handles all days of a run."""
+"""Every step in a container of its own, which handles all partitions of a request."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+import json
+import math
+import re
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from mlops_assets.backends.docker import access
+from mlops_assets.backends.docker import access, answers
+from mlops_assets.backends.docker.access import Directory
+from mlops_assets.backends.docker.cleanup import cleanup
+from mlops_assets.backends.docker.container import StepContainer
 from mlops_assets.backends.docker.engine import Engine
-from mlops_assets.backends.docker.images import check_image
+from mlops_assets.backends.docker.images import Image, check_image, default_images, find_image, serves_models
 from mlops_assets.backends.docker.labels import labels
-from mlops_assets.backends.docker.probe import check_data_root, check_mlflow_directory
-from mlops_assets.backends.docker.sweep import sweep
-from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.runtime import pipes as piped
-from mlops_assets.runtime.runner import PartitionResult, RunInfo
-from mlops_assets.steps.catalog import ASSETS, PROMOTE, UNPARTITIONED, step_of_asset
+from mlops_assets.backends.docker.launch_ahead import Launch, LaunchAhead
+from mlops_assets.backends.docker.probe import check_data_root
+from mlops_assets.runtime.foreign import SCRATCH, ForeignWork
+from mlops_assets.runtime.pipes import FAILURE, RESULT, Order, workers_for
+from mlops_assets.steps.catalog import ASSETS, TRAINING_ASSETS, steps_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import dagster as dg
+    from dagster import AssetExecutionContext
 
     from mlops_assets.backends.docker.client import StepClient
     from mlops_assets.backends.docker.config import DockerConfig
-    from mlops_assets.backends.docker.container import StepContainer
+    from mlops_assets.runtime.request import PartitionResult, Request
     from mlops_assets.steps.parameters import Parameters
     from mlops_assets.store.local import LocalStore
-    from mlops_assets.tracking.config import TrackingConfig
 
-
-class StepFailedError(MlopsAssetsError):
-    """A step's container did not do its work."""
-
-
-class StepEndedError(StepFailedError):
-    """A step's container was stopped or killed from outside: by a person, an engine that was restarted."""
-
-    can_retry = True
-
-
-class _Launched(NamedTuple):
-    """A container that waits for its turn, and for what it was started."""
-
-    run_id: str
-    asset: str
-    days: tuple[str, ...]
-    container: StepContainer
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class DockerBackend:
-    """Needs a Docker engine that sees the data root, and the images.
+    """Needs a Docker engine that sees the data root, and the images."""
 
-    While a step is at work the container of the next one starts and imports its libraries.
-    """
+    leaves_processes = True
 
-    runs_elsewhere = True
-
-    def __init__(self, config: DockerConfig, store: LocalStore, tracking: TrackingConfig, params: Parameters) -> None:
-        """Name the parts; nothing is connected yet."""
-        self._config, self.store, self._tracking, self.params = config, store, tracking, params
+    def __init__(self, config: DockerConfig, store: LocalStore, params: Parameters) -> None:
+        """Nothing is connected until first use."""
+        self._config, self.store, self.params = config, store, params
+        self._cores = math.ceil(config.cpus) if config.cpus else None
+        self._workers = self._cores if config.workers is None else config.workers
         self._engine = Engine()
-        self._proved: set[Path] = set()
-        self._run_id = ""
-        self._plan: Sequence[str] = ()
-        self._days: tuple[str, ...] = ()
-        self._next: _Launched | None = None
+        self._ahead = LaunchAhead(self._launch)
+        self._is_proved = False
 
     def prepare(self, assets: Sequence[str], partitions: Sequence[str], run_id: str = "") -> None:
-        """See :meth:`mlops_assets.backends.base.Backend.prepare`: the container of the first step starts."""
-        if not run_id or run_id == self._run_id:
-            return
-        self._run_id, self._days = run_id, tuple(sorted(set(partitions)))
-        self._plan = [asset for asset in ASSETS if asset in assets]
-        self._launch_ahead(self._plan[0])
+        """See :meth:`mlops_assets.backends.base.Backend.prepare`: the container of the first step starts.
 
-    def materialize(
-        self,
-        asset: str,
-        partitions: Sequence[str],
-        run: RunInfo,
-        context: dg.AssetExecutionContext | None = None,
-    ) -> Generator[PartitionResult]:
-        """See :meth:`mlops_assets.backends.base.Backend.materialize`."""
-        self._days = days = tuple(sorted(set(partitions)))
-        missing, is_well = set(days), True
-        with closing(self._payloads(asset, days, run, context)) as payloads:
-            for payload in payloads:
-                if piped.RESULT in payload:
-                    result = _result(payload[piped.RESULT], days, self._config.images[self._step(asset)])
-                    missing.discard(result.partition)
-                    is_well = is_well and not result.error
-                    yield self._seen(asset, result)
-        if missing or not is_well:
-            self._drop_next()  # what comes next is for fewer days, or will not be asked for
-        if missing:
-            raise self._silent(asset)
+        Raises:
+            EngineError: The engine cannot be reached.
+            ImageError: An image that the run needs is missing or stale: now, and not after hours of work.
+        """
+        judges = not {"predictions"} & set(assets) or set(TRAINING_ASSETS) & set(assets)
+        wanted = [asset for asset in ASSETS if asset in assets and (asset != "production_model" or judges)]
+        images = {step.name: self._image(step.name) for asset in wanted for step in steps_of(asset, self.params.source)}
+        days = tuple(sorted(set(partitions)))
+        if run_id:
+            self._ahead.plan(
+                [Launch(run_id, step, image.id, days) for step, image in images.items() if not image.is_foreign]
+            )
 
-    def promote(self, run: RunInfo, context: dg.AssetExecutionContext | None = None) -> Mapping[str, Any]:
-        """See :meth:`mlops_assets.backends.base.Backend.promote`."""
-        decision: dict[str, Any] = {}
-        for payload in self._payloads(UNPARTITIONED, (), run, context):
-            decision.update(payload.get(piped.PROMOTION, {}))
-        if not decision:
-            self._drop_next()
-            raise self._silent(UNPARTITIONED)
-        return decision
+    def run(self, request: Request, context: AssetExecutionContext | None = None) -> Generator[PartitionResult]:
+        """See :meth:`mlops_assets.backends.base.Backend.run`.
 
-    def sweep(self, is_over: Callable[[str], bool]) -> list[str]:
-        """See :meth:`mlops_assets.backends.base.Backend.sweep`."""
-        return sweep(self._engine, is_over, self._config.stop_seconds)
+        Partitions whose models were trained by different images run in a container of each.
+        """
+        if context is None:
+            raise TypeError("a step in a container needs Dagster's context: its log messages go there")
+        try:
+            for image, partitions in self._by_image(request):
+                run = self._run_program if image.is_foreign else self._run_step
+                yield from run(request.only(partitions), image, context)
+        except BaseException:
+            self._ahead.drop()  # what comes next will not be asked for
+            raise
+
+    def recipe_image(self, step: str) -> str:
+        """See :meth:`mlops_assets.backends.base.Backend.recipe_image`: the ID of an image that is named for the step.
+
+        Raises:
+            EngineError: The engine cannot be reached.
+            ImageError: The image is missing or stale.
+        """
+        if step not in self._config.images:
+            return ""
+        image, ours = self._image(step), find_image(self._engine, default_images(self.params.source)[step])
+        return "" if ours is not None and ours.id == image.id else image.id
+
+    def image_id(self, step: str) -> str:
+        """See :meth:`mlops_assets.backends.base.Backend.image_id`; for the errors :meth:`recipe_image`."""
+        return self._image(step).id
+
+    def cleanup(self, is_over: Callable[[str], bool]) -> list[str]:
+        """See :meth:`mlops_assets.backends.base.Backend.cleanup`."""
+        return cleanup(self._engine, is_over, self._config.stop_seconds)
 
     def close(self) -> None:
         """See :meth:`mlops_assets.backends.base.Backend.close`; containers end with their steps."""
-        self._drop_next()
+        self._ahead.drop()
         self._engine.close()
 
-    def _payloads(
-        self, asset: str, days: tuple[str, ...], run: RunInfo, context: dg.AssetExecutionContext | None
-    ) -> Generator[Any]:
-        """What a step's container says, until its end; an error that it tells of is raised here."""
-        if context is None:
-            raise TypeError("a step in a container needs Dagster's context: its log messages go there")
-        from mlops_assets.backends.docker.client import ContainerFailedError
+    def _image(self, step: str) -> Image:
+        """The image that a step runs in, unless the image that trained its model does."""
+        named = self._config.images.get(step)
+        name = named or default_images(self.params.source)[step]
+        return check_image(self._engine, name, may_be_foreign=named is not None)
 
-        extras = {piped.ASSET: asset, piped.PARTITIONS: list(days), piped.PARENT_RUN: run.parent_run_id}
-        failure: Mapping[str, Any] | None = None
-        step = self._step(asset)
-        image = self._config.images[step]
-        if run.dagster_run_id != self._run_id:
-            self._plan = []  # it was another run's
-        for one in {self._step(later) for later in (asset, *self._plan)}:
-            check_image(self._engine, self._config.images[one])  # before hours of work, not after
-        self._plan = [later for later in self._plan if later != asset]
-        try:
-            with ExitStack() as stack:
-                container = self._launched(run.dagster_run_id, asset, days)
-                stack.callback(container.remove)
-                self._make_accessible(asset, days)
-                for payload in self._client.stream(context, container, extras, self._launch_after):
-                    failure = payload.get(piped.FAILURE, failure)
-                    yield payload
-            _raise_if(failure, step, image)
-        except BaseException as error:
-            self._drop_next()
-            if not isinstance(error, ContainerFailedError):
-                raise
-            how, was_out_of_memory, was_ended = error.args
-            if was_out_of_memory:
-                limit = (
-                    f"the limit is {self._config.memory}" if self._config.memory else "there is no limit but the host's"
-                )
-                how = f"killed: out of memory ({limit}, see MLOPS_DOCKER_MEMORY), {how}"
-            else:
-                _raise_if(failure, step, image)
-            kind = StepEndedError if was_ended and not was_out_of_memory else StepFailedError
-            raise kind(
-                f"The container of step {step} (image {image}) ended: {how}\nWhat was published stays."
-            ) from None
+    def _by_image(self, request: Request) -> list[tuple[Image, list[str]]]:
+        """The images that run a request, each with its partitions.
 
-    def _launched(self, run_id: str, asset: str, days: tuple[str, ...]) -> StepContainer:
-        """The container that was started ahead, if it is the right one; else a new one."""
-        waiting, self._next = self._next, None
-        if waiting is not None:
-            if waiting[:-1] == (run_id, asset, days):
-                return waiting.container
-            waiting.container.remove(at_once=True)
-        return self._launch(run_id, asset, days)
+        A model is used by the image that trained it, as long as the engine has it and an image is not named for the
+        step: so another version of a library does not stop the model in production.
+        """
+        found: dict[str, tuple[Image, list[str]]] = {}
+        for partition in sorted(set(request.partitions)):
+            model = request.models.get(partition)
+            trained_by = model.image if model and request.step not in self._config.images else ""
+            image = find_image(self._engine, trained_by) if _ID.fullmatch(trained_by) else None
+            image = image if image is not None and serves_models(image) else self._image(request.step)
+            found.setdefault(image.id, (image, []))[1].append(partition)
+        return list(found.values())
 
-    def _launch_after(self) -> None:
-        """While a step is at work: start what comes next. If Dagster takes another order, it is only dropped."""
-        if self._plan:
-            self._launch_ahead(self._plan[0])
+    def _run_step(self, request: Request, image: Image, context: AssetExecutionContext) -> Generator[PartitionResult]:
+        """Run a step of ours in a container."""
+        still_open, failure = set(request.partitions), None
+        with ExitStack() as stack:
+            container = self._ahead.take(Launch(context.run.run_id, request.step, image.id, request.partitions))
+            stack.callback(container.remove)
+            self._make_accessible(request.step, request.partitions)
+            workers = workers_for(len(request.partitions), self._workers)
+            order = Order(request, str(self.store.root), workers, access.umask()).to_json()
+            for payload in self._client.stream(context, container, order, self._ahead.start_next):
+                failure = payload.get(FAILURE, failure)
+                if RESULT in payload:
+                    result = answers.partition_result(payload[RESULT], still_open, image)
+                    answers.check_published(self.store, request.step, result)
+                    still_open.discard(result.partition)
+                    yield result
+            ending = container.ending()
+        if not ending.was_out_of_memory:
+            answers.raise_reported(failure, request.step, image)
+        if ending.code:
+            raise answers.ended_badly(request.step, image, ending, self._config.memory)
+        if still_open:
+            raise answers.unanswered(request.step, image, still_open)
 
-    def _launch_ahead(self, asset: str) -> None:
-        """Start the container of what will be asked for next; what goes wrong here is told when it is asked for."""
-        self._drop_next()
-        days = () if asset == UNPARTITIONED else self._days
-        with suppress(Exception):
-            self._next = _Launched(self._run_id, asset, days, self._launch(self._run_id, asset, days))
+    def _run_program(
+        self, request: Request, image: Image, context: AssetExecutionContext
+    ) -> Generator[PartitionResult]:
+        """Run a program of the user's in the place of a step; see docs/step-contract.md."""
+        work = ForeignWork(self.store, request)
+        yield from work.failed
+        if not work.still_open:
+            return
+        inputs = [one for one in access.directories(request.step, self._config.data_dir) if not one.writable]
+        directories = [*inputs, Directory(self._config.data_dir / SCRATCH, writable=True)]
+        user, has_failed = access.user(self._config), False
+        with ExitStack() as stack:
+            stack.enter_context(work.scratch())
+            access.make_accessible([*directories, *(Directory(one, writable=True) for one in work.folders)], (), user)
+            container = self._started(request.step, image.id, (), context.run.run_id, request.partitions, directories)
+            stack.callback(container.remove)
+            container.send(json.dumps(work.order()))
+            for line in container.lines():
+                if line.strip():  # else a heartbeat
+                    result = work.publish(line)
+                    has_failed = has_failed or result.error is not None
+                    yield result
+            ending = container.ending()
+        if ending.code not in ((0, 1) if has_failed else (0,)):
+            raise answers.ended_badly(request.step, image, ending, self._config.memory)
+        if work.still_open:
+            raise answers.unanswered(request.step, image, work.still_open)
 
-    def _drop_next(self) -> None:
-        waiting, self._next = self._next, None
-        if waiting is not None:
-            waiting.container.remove(at_once=True)
+    def _launch(self, launch: Launch) -> StepContainer:
+        """Start a container of ours, which imports what the step needs and waits for its order."""
+        workers = workers_for(len(launch.partitions), self._workers)
+        command = ["--prepare", launch.step, "--data-root", str(self.store.root), "--workers", str(workers)]
+        directories = self._make_accessible(launch.step, launch.partitions)
+        return self._started(launch.step, launch.image, command, launch.run_id, launch.partitions, directories)
 
-    def _launch(self, run_id: str, asset: str, days: tuple[str, ...]) -> StepContainer:
-        config, step = self._config, self._step(asset)
-        image = config.images[step]
-        directories = self._make_accessible(asset, days)
-        if not self._engine.is_local or config.host_data_dir is not None:
-            self._prove(image, directories)
-        return self._client.launch(
-            image,
-            [step, "--pipes", str(len(days))],
-            access.environment(step, config, self._tracking),
-            access.secrets(step, self._tracking),
-            {
-                **access.hardening(config),
-                "name": f"mlops-assets-{asset}-{uuid.uuid4().hex[:12]}",
-                "labels": labels(run_id, asset, days),
-                "mounts": access.mounts(directories, config),
-                "network_mode": access.network(step, config, self._tracking),
-                "mem_limit": config.memory,
-                "memswap_limit": config.memory,
-                "nano_cpus": int(config.cpus * 1e9) if config.cpus else None,
-            },
-        )
+    def _started(
+        self, step: str, image: str, command: Sequence[str], run_id: str, partitions: Sequence[str],
+        directories: Sequence[Directory],
+    ) -> StepContainer:  # fmt: skip
+        self._prove()
+        options: dict[str, Any] = {
+            **access.hardening(self._config),
+            "environment": {"OMP_NUM_THREADS": str(self._cores)} if self._cores else {},
+            "labels": labels(run_id, step, partitions),
+            "mounts": access.mounts(directories, self._config),
+            "network_mode": self._config.networks.get(step, "none"),
+        }
+        return StepContainer(self._engine, image, command, options, self._config.stop_seconds)
 
-    def _prove(self, image: str, directories: Sequence[access.Directory]) -> None:
+    def _prove(self) -> None:
         """Look once whether the engine sees the same directories: it, or this process, may be somewhere else."""
-        if self._config.data_dir not in self._proved:
-            check_data_root(self._engine, self._config, image)
-            self._proved.add(self._config.data_dir)
-        for one in directories:
-            if not one.by_day and one.path not in self._proved:
-                check_mlflow_directory(self._engine, self._config, image, one.path)
-                self._proved.add(one.path)
+        if not self._is_proved and not (self._engine.is_local and self._config.host_data_dir is None):
+            check_data_root(self._engine, self._config)
+        self._is_proved = True
 
-    def _make_accessible(self, asset: str, days: Sequence[str]) -> list[access.Directory]:
-        directories = access.directories(self._step(asset), self._config, self._tracking)
-        access.make_accessible(directories, days, access.user(self._config))
+    def _make_accessible(self, step: str, partitions: Sequence[str]) -> list[Directory]:
+        directories = access.directories(step, self._config.data_dir)
+        access.make_accessible(directories, partitions, access.user(self._config))
         return directories
 
     @cached_property
     def _client(self) -> StepClient:
         from mlops_assets.backends.docker.client import StepClient
 
-        return StepClient(self._engine, self._config.stop_seconds)
-
-    def _step(self, asset: str) -> str:
-        return PROMOTE if asset == UNPARTITIONED else step_of_asset(asset, self.params.source).name
-
-    def _silent(self, asset: str) -> StepFailedError:
-        step = self._step(asset)
-        return StepFailedError(
-            f"The container of step {step} (image {self._config.images[step]}) ended without saying what it did. Its"
-            " entry point must be that of our images: python -m mlops_assets.runtime"
-        )
-
-    def _seen(self, asset: str, result: PartitionResult) -> PartitionResult:
-        """A day's result, after a look whether it is here: the engine may know another directory by this name.
-
-        Raises:
-            StepFailedError: It was published somewhere else.
-        """
-        if result.error is None:
-            manifest = self.store.manifest(asset, result.partition)
-            if manifest is None or manifest.digest != result.metadata.get("sha256"):
-                raise StepFailedError(
-                    f"The container published {asset} of {result.partition}, but not under {self.store.root} as it is"
-                    f" seen here: either another run published it anew meanwhile, or the Docker engine knows another"
-                    " directory by that path. Then set HOST_DATA_DIR to the path that the data root has on the"
-                    " engine's host (mlops-assets doctor tells)."
-                )
-        return result
-
-
-def _raise_if(failure: Mapping[str, Any] | None, step: str, image: str) -> None:
-    """Raise the error that the step told of, if it did; of the same class, so that all backends fail alike."""
-    if failure is None:
-        return
-    message, name = str(failure.get("message")), failure.get("type")
-    if name is None:
-        raise StepFailedError(f"Step {step} (image {image}) failed: {message}\nThe log of the run has the traceback.")
-    kinds = {f"{kind.__module__}:{kind.__qualname__}": kind for kind in _with_subclasses(MlopsAssetsError)}
-    raise kinds.get(name, MlopsAssetsError)(message)
-
-
-def _with_subclasses(kind: type[MlopsAssetsError]) -> Iterator[type[MlopsAssetsError]]:
-    yield kind
-    for subclass in kind.__subclasses__():
-        yield from _with_subclasses(subclass)
-
-
-def _result(content: Any, days: Sequence[str], image: str) -> PartitionResult:
-    """A day's result from a message, which an image that is not ours may have made up."""
-    try:
-        result = PartitionResult(**content)
-    except TypeError:
-        result = None
-    if result is None or result.partition not in days or not isinstance(result.metadata, dict):
-        raise StepFailedError(
-            f"The image {image} reported {content!r:.200}, which is no result of a day that it was asked for. Make the"
-            " image from ours of this version."
-        )
-    return result
+        return StepClient()

@@ -1,197 +1,224 @@
-"""One container of one step: made, listened to, and gone in the end, whatever happens."""
+"""One container of one step: created, listened to, and removed in the end, whatever happens."""
 
 from __future__ import annotations
 
+import json
 import signal
-import sys
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import closing, suppress
+from dataclasses import dataclass
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.backends.docker.engine import Engine, EngineAwayError
+from mlops_assets.backends.docker.attachment import Attachment
+from mlops_assets.backends.docker.engine import SECONDS_TO_ANSWER, Engine, EngineAwayError, EngineError
+from mlops_assets.backends.docker.lines import MESSAGE_BYTES, Lines, Log
 
 if TYPE_CHECKING:
-    import socket
-
     from docker.models.containers import Container
     from requests import Response
 
-_LAST_LINES = 20
-_LINE_SHOWN = 500
 _KILLED = 128 + signal.SIGKILL
 _STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
-ENDED_FROM_OUTSIDE = (_KILLED, *_STOPPED)
-"""Exit codes of a container that somebody ended."""
 _SECONDS_TO_VANISH = 30
 
 
-class StepContainer:
-    """A container that was created and not yet started.
+@dataclass(frozen=True)
+class Ending:
+    """How a container ended.
 
-    It is removed by the engine as soon as it ends, and it ends when nobody holds its standard input any more; so
-    nothing is left even if this process is killed.
+    Attributes:
+        code: Exit code of its process.
+        was_out_of_memory: Whether the kernel killed a process of the container for its memory.
+        last_lines: Of its standard error.
     """
 
-    def __init__(self, engine: Engine, container: Container, stop_seconds: int, *, echo: bool = True) -> None:
-        """Name the parts.
+    code: int
+    was_out_of_memory: bool
+    last_lines: Sequence[str]
+
+    @property
+    def was_from_outside(self) -> bool:
+        """Whether it was stopped or killed, by a person or with the engine."""
+        return self.code in (_KILLED, *_STOPPED) and not self.was_out_of_memory
+
+    def __str__(self) -> str:
+        """Exit code, the reason where it is known, and the last lines of output."""
+        reason = f"exit code {self.code}"
+        if self.was_from_outside:
+            reason += ", stopped from outside" if self.code in _STOPPED else ", killed from outside"
+        lines = "\n".join(self.last_lines)
+        return f"{reason}. Its last lines:\n{lines}" if lines else f"{reason}, no output"
+
+
+class StepContainer:
+    """A container whose standard input this process holds.
+
+    The engine removes it as soon as it ends, and the step in it ends when its input is closed; so nothing is left even
+    if this process is killed.
+    """
+
+    def __init__(
+        self, engine: Engine, image: str, command: Sequence[str], options: Mapping[str, Any], stop_seconds: int, *,
+        echo: bool = True,
+    ) -> None:  # fmt: skip
+        """Create and start it.
 
         Args:
-            engine: Where it is.
-            container: What was created, with its input open and to be removed by the engine.
-            stop_seconds: How long it may take to end when it is told to.
+            engine: Where.
+            image: Image, which must be there: nothing is pulled.
+            command: Arguments of the image's entry point.
+            options: What else it is created with (``docker.models.containers.ContainerCollection.create``).
+            stop_seconds: How long it may take to end when it is stopped.
             echo: Whether its standard error is passed on to ours.
-        """
-        self._echo = echo
-        self._engine, self._api, self._id = engine, engine.client.api, str(container.id)
-        self._stop_seconds = stop_seconds
-        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
-        self._began = 0.0
-        self._reader: socket.SocketIO | None = None
-        self._socket: socket.socket | None = None
-        self._removal: Response | None = None
-        self._is_gone = False
-
-    def start(self) -> None:
-        """Attach to it, so that no output is lost, and start it.
 
         Raises:
             EngineError: The engine refused.
         """
-        with self._engine.errors("start a container"):
-            attached = self._api.attach_socket(self._id, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-            self._socket = getattr(attached, "_sock", attached)  # a SocketIO cannot be written to
-            self._socket.settimeout(None)
-            self._reader = attached
-            # Asked before the start: afterwards the container may be gone already.
-            url = f"{self._api.base_url}/v{self._api.api_version}/containers/{self._id}/wait"
-            self._removal = self._api.post(url, params={"condition": "removed"}, stream=True, timeout=None)
-            self._began = time.time()
-            self._api.start(self._id)
+        self._engine, self._api, self._stop_seconds = engine, engine.client.api, stop_seconds
+        self.name = f"mlops-assets-{uuid.uuid4().hex[:16]}"
+        self._log = Log(echo=echo)
+        self._attachment: Attachment | None = None
+        self._removal: Response | None = None
+        self._is_started = self._is_gone = False
+        try:
+            with engine.errors("create a container"):
+                _uninterrupted(lambda: self._create(image, command, options))
+            with engine.errors("start a container"):
+                self._start()
+        except BaseException:
+            self.remove(at_once=True)
+            raise
 
-    def say(self, line: str) -> None:
-        """Write a line to its standard input. A container that is gone cannot hear it, and its end tells why."""
-        assert self._socket is not None  # noqa: S101  # it was started
-        with suppress(OSError):
-            self._socket.sendall(line.encode() + b"\n")
+    def _create(self, image: str, command: Sequence[str], options: Mapping[str, Any]) -> Container:
+        return self._engine.client.containers.create(
+            image,
+            list(command),
+            name=self.name,
+            detach=False,  # its input closes when this process is gone
+            stdin_open=True,
+            auto_remove=True,
+            **options,
+        )
+
+    def _start(self) -> None:
+        """Attach first, so that no output is missed, and ask for its end: afterwards it may be gone already."""
+        self._attachment = Attachment(self._api, self.name)
+        url = f"{self._api.base_url}/v{self._api.api_version}/containers/{self.name}/wait"
+        self._removal = self._api.post(url, params={"condition": "removed"}, stream=True, timeout=None)
+        self._api.start(self.name)
+        self._is_started = True
+
+    def send(self, line: str) -> None:
+        """Write a line to its standard input."""
+        assert self._attachment is not None  # noqa: S101  # it was started
+        self._attachment.send(line)
 
     def lines(self) -> Iterator[str]:
-        """Lines of standard output as they come, to the container's end; standard error is passed on to ours.
+        """Lines of standard output as they come, to the container's end; standard error goes to ours.
 
-        The engine's stream comes in frames that end anywhere; lines are whole, however long.
+        Raises:
+            EngineAwayError: The connection to the engine broke.
         """
-        from docker.utils.socket import STDERR, STDOUT, frames_iter
-
-        pending = {STDOUT: _Lines(), STDERR: _Lines()}
+        assert self._attachment is not None  # noqa: S101  # it was started
+        output = Lines(MESSAGE_BYTES)
         try:
-            for stream, data in frames_iter(self._reader, tty=False):
-                if stream == STDOUT:
-                    yield from pending[STDOUT].ended(data)
+            for is_output, piece in self._attachment.frames():
+                if is_output:
+                    yield from output.ended(piece)
                 else:
-                    self._pass_on(pending[STDERR].ended(data))
+                    self._log.add(piece)
         except OSError as error:
             raise EngineAwayError(
                 f"The connection to the Docker engine at {self._engine.address} broke while the step was at work:"
                 f" {error}. What was published stays; run it again when the engine is back."
             ) from error
-        yield from pending[STDOUT].rest()
-        self._pass_on(pending[STDERR].rest())
+        yield from output.rest()
+        self._log.end()
 
-    @property
-    def last_line(self) -> str:
-        """The last line of its standard error, if there was one."""
-        return self._last_lines[-1] if self._last_lines else ""
-
-    def exit_code(self) -> int:
-        """Wait until the container is gone; gives the exit code of its process.
+    def ending(self) -> Ending:
+        """Wait until the container is gone.
 
         Raises:
             EngineAwayError: The engine went away, or could not remove it.
         """
-        assert self._removal is not None  # noqa: S101  # it was started
-        with self._engine.errors("tell how the container ended"):
-            answer = self._removal.json()
-            if "StatusCode" not in answer:
-                raise EngineAwayError(
-                    f"The Docker engine at {self._engine.address} does not tell how it ended: {answer!r}"
-                )
+        code = self._exit_code()
         self._is_gone = True
-        return int(answer["StatusCode"])
+        return Ending(code, code != 0 and any(self._events("oom")), tuple(self._log.last))
 
-    def how_it_ended(self, code: int) -> str:
-        """Exit code, the reason where it is known, and the last lines of output: for an error message."""
-        reason = f"exit code {code}"
-        if code in _STOPPED:
-            reason += ", stopped from outside"
-        elif code == _KILLED:
-            reason += ", killed from outside"
-        lines = "\n".join(self._last_lines)
-        return f"{reason}. Its last lines:\n{lines}" if lines else f"{reason}, without a word"
+    def _exit_code(self) -> int:
+        assert self._removal is not None  # noqa: S101  # it was started
+        with suppress(EngineError, ValueError, KeyError), self._engine.errors("wait for the container"):
+            return int(self._removal.json()["StatusCode"])
+        # A proxy ends connections that are silent for long, such as the one that waited.
+        for event in self._events("die"):
+            return int(event["Actor"]["Attributes"]["exitCode"])
+        raise EngineAwayError(
+            f"The Docker engine at {self._engine.address} does not say how the container ended. What was published"
+            " stays; run it again."
+        )
+
+    def _events(self, kind: str) -> list[dict[str, Any]]:
+        """What the engine remembers of this container."""
+        with self._engine.errors("list events"):
+            found: Any = self._engine.client.events(
+                since=1, until=int(time.time()) + 1, filters={"container": self.name, "event": kind}
+            )
+            with closing(found):
+                return [json.loads(line) for line in found]
 
     def remove(self, *, at_once: bool = False) -> None:
-        """Stop it if it runs, and see it gone. Safe at any time, also if the engine has removed it already.
+        """Stop it if it runs, and wait until it is gone. Safe at any time, also if the engine has removed it already.
 
         Args:
-            at_once: Without a chance to end properly: it has done nothing yet.
+            at_once: Kill it: it has done nothing yet.
         """
         import docker.errors
         import requests
 
         try:
             with suppress(docker.errors.APIError, requests.RequestException):
-                if self._began and not self._is_gone and not at_once:
-                    self._api.stop(self._id, timeout=self._stop_seconds)
-        finally:  # whoever cannot wait any longer leaves the container without input, and it ends by itself
-            for held in (self._socket, self._reader, self._removal):
+                if self._is_started and not self._is_gone and not at_once:
+                    self._api.stop(self.name, timeout=self._stop_seconds)
+        finally:  # if the wait is interrupted, the container is left without input and ends by itself
+            for held in (self._attachment, self._removal):
                 if held is not None:
                     with suppress(OSError):
                         held.close()
         deadline = time.monotonic() + _SECONDS_TO_VANISH
         while not self._is_gone and time.monotonic() < deadline:
             try:
-                self._api.remove_container(self._id, force=True)
+                self._api.remove_container(self.name, force=True)
             except docker.errors.NotFound:
                 return
             except docker.errors.APIError:  # it is being removed
                 time.sleep(0.02)
             except requests.RequestException:
-                return  # the engine is gone; the sweep removes what it still has when it is back
-
-    def _pass_on(self, lines: Sequence[str]) -> None:
-        """To where Dagster keeps what a step prints, and not line by line into its database."""
-        if lines:
-            if self._echo:
-                sys.stderr.write("\n".join((*lines, "")))
-            self._last_lines.extend(line[:_LINE_SHOWN] for line in lines[-_LAST_LINES:] if line.strip())
-
-    def was_out_of_memory(self) -> bool:
-        """Whether the kernel killed a process of the container for its memory; not always the one waited for."""
-        with self._engine.errors("tell why the container was killed"):
-            events: Any = self._engine.client.events(
-                since=int(self._began), until=int(time.time()) + 1, filters={"container": self._id, "event": "oom"}
-            )
-            with closing(events):
-                return any(True for _ in events)
+                return  # the engine is gone; the clean-up removes what it still has when it is back
 
 
-class _Lines:
-    """Whole lines from pieces that end anywhere."""
+def _uninterrupted(create: Callable[[], Any]) -> None:
+    """Call a function in a thread and wait for its end even if this thread is interrupted.
 
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+    The engine creates a container whether or not anybody waits for its answer. An interruption (Ctrl-C, SIGTERM) is
+    raised when the container is there, so that it can be removed.
+    """
+    outcome: Future[None] = Future()
 
-    def ended(self, piece: bytes) -> list[str]:
-        """The lines that end in this piece, without their ends."""
-        first, *more = piece.split(b"\n")
-        self._pieces.append(first)
-        if not more:
-            return []
-        lines = [b"".join(self._pieces), *more[:-1]]
-        self._pieces = [more[-1]]
-        return [line.decode(errors="replace") for line in lines]
+    def run() -> None:
+        try:
+            create()
+        except BaseException as error:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(None)
 
-    def rest(self) -> list[str]:
-        """What has no end."""
-        rest = b"".join(self._pieces).decode(errors="replace")
-        return [rest] if rest else []
+    try:
+        Thread(target=run, daemon=True).start()
+        outcome.result()
+    except BaseException:
+        wait([outcome], timeout=SECONDS_TO_ANSWER)
+        raise

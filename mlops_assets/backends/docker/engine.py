@@ -1,8 +1,9 @@
-"""The connection to the Docker engine, and its errors in words for the user."""
+"""The connection to the Docker engine, and its errors as messages for the user."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -14,8 +15,9 @@ from mlops_assets.errors import MlopsAssetsError
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_SECONDS_TO_ANSWER = 60
+SECONDS_TO_ANSWER = 60
 _DEFAULT = "unix:///var/run/docker.sock"
+_PASSWORD = re.compile(r"(//[^/@:]*):[^/@]*@")
 
 
 class EngineError(MlopsAssetsError):
@@ -23,7 +25,7 @@ class EngineError(MlopsAssetsError):
 
 
 class EngineAwayError(EngineError):
-    """The Docker engine cannot be reached, or has trouble of its own."""
+    """The Docker engine cannot be reached, or failed itself."""
 
     can_retry = True
 
@@ -36,26 +38,26 @@ class Engine:
         """Docker's client.
 
         Raises:
-            EngineError: Nobody answers.
+            EngineError: The engine cannot be reached.
         """
         import docker
 
-        with self.errors("say that it is there"):
-            client = docker.from_env(timeout=_SECONDS_TO_ANSWER)
+        with self.errors("answer"):
+            client = docker.from_env(timeout=SECONDS_TO_ANSWER)
             client.ping()
         return client
 
     def close(self) -> None:
-        """Let go of the connections; the next use opens new ones."""
+        """Close the connections; the next use opens new ones."""
         if "client" in vars(self):
             self.client.close()
             del self.client
 
     @property
     def address(self) -> str:
-        """Where the engine is: ``DOCKER_HOST``, else the current context of Docker's command line."""
+        """Where the engine is, without a password: ``DOCKER_HOST``, else the context of Docker's command line."""
         if given := os.environ.get("DOCKER_HOST"):
-            return given
+            return _PASSWORD.sub(r"\1@", given)
         from docker.context import ContextAPI
         from docker.errors import DockerException
 
@@ -77,7 +79,7 @@ class Engine:
             doing: What was tried, to follow "could not".
 
         Raises:
-            EngineError: The engine refused, or is not there.
+            EngineError: The engine refused, or cannot be reached.
         """
         import docker.errors
         import requests
@@ -89,8 +91,14 @@ class Engine:
             kind = EngineAwayError if error.is_server_error() else EngineError
             raise kind(f"The Docker engine at {self.address} could not {doing}: {reason}") from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            reason = _PASSWORD.sub(r"\1@", str(error))
+            where = f"The Docker engine at {self.address}"
+            if "Permission denied" in reason:
+                raise EngineError(
+                    f"{where} may not be used by this user (uid {os.getuid()}): add the user to the group docker and"
+                    " log in again, or set DOCKER_HOST to a rootless engine."
+                ) from error
             raise EngineAwayError(
-                f"The Docker engine at {self.address} could not be reached: {error}. Start it (systemctl start"
-                " docker), let this user use it (group docker), or set DOCKER_HOST. To run the steps without"
-                " containers, set MLOPS_BACKEND=inprocess."
+                f"{where} could not be reached: {reason}. Start it (systemctl start docker), or set DOCKER_HOST. To run"
+                " the steps without containers, set MLOPS_BACKEND=inprocess."
             ) from error

@@ -1,4 +1,4 @@
-"""The labels by which our containers are known, to people (``docker ps --filter label=…``) and to the sweep."""
+"""The labels of our containers, for people (``docker ps --filter label=…``) and for the clean-up."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from mlops_assets.backends.process_id import process_tag
 
 _PREFIX = "io.mlops-assets."
 RUN_ID = _PREFIX + "run_id"
-ASSET = _PREFIX + "asset"
+STEP = _PREFIX + "step"
 PARTITIONS = _PREFIX + "partitions"
 PROCESS = _PREFIX + "process"
 
 
-def labels(run_id: str, asset: str, partitions: Sequence[str]) -> dict[str, str]:
-    """Of the container that makes these days of an asset for a Dagster run."""
-    days = sorted(partitions)
-    span = "" if not days else days[0] if len(days) == 1 else f"{days[0]}..{days[-1]} ({len(days)})"
-    return {RUN_ID: run_id, ASSET: asset, PARTITIONS: span, PROCESS: process_tag()}
+def labels(run_id: str, step: str, partitions: Sequence[str]) -> dict[str, str]:
+    """Of the container that runs a step for these partitions in a Dagster run."""
+    keys = sorted(partitions)
+    span = "" if not keys else keys[0] if len(keys) == 1 else f"{keys[0]}..{keys[-1]} ({len(keys)})"
+    return {RUN_ID: run_id, STEP: step, PARTITIONS: span, PROCESS: process_tag()}

@@ -1,10 +1,9 @@
-"""Probe containers: does the engine see what we see?"""
+"""Probe containers: does the engine see the same data root, and may a container's user write there?"""
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,36 +11,26 @@ from mlops_assets.backends.docker import access
 from mlops_assets.backends.docker.access import Directory
 from mlops_assets.backends.docker.container import StepContainer
 from mlops_assets.backends.docker.engine import Engine, EngineError
-from mlops_assets.backends.docker.images import check_image
+from mlops_assets.backends.docker.images import check_image, default_images
 from mlops_assets.backends.docker.labels import labels
 from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.steps.catalog import PROMOTE
+from mlops_assets.steps.catalog import ASSETS, steps_of
+from mlops_assets.store.layout import is_partition
 
 if TYPE_CHECKING:
     from mlops_assets.backends.docker.config import DockerConfig
-    from mlops_assets.tracking.config import TrackingConfig
 
 _SEEN = (
     "import pathlib, sys; asked = pathlib.Path(sys.argv[1]); asked.with_suffix('.seen').write_bytes(asked.read_bytes())"
 )
-_PING = """
-import json, os, sys
-os.environ.update(json.loads(sys.stdin.readline()))
-from mlops_assets.wiring.assembly import build_tracking
-from mlops_assets.errors import MlopsAssetsError
-from mlops_assets.settings import Settings
-try:
-    build_tracking(Settings()).ping()
-except MlopsAssetsError as error:
-    sys.exit(str(error))
-"""
+_WRITABLE = "import os, sys; print(*(path for path in sys.argv[1:] if not os.access(path, os.W_OK)), sep='\\n')"
 
 
 class ProbeError(MlopsAssetsError):
     """A probe container did not see what it should."""
 
 
-def check_data_root(engine: Engine, config: DockerConfig, image: str) -> None:
+def check_data_root(engine: Engine, config: DockerConfig) -> None:
     """Prove that a container finds in the data root what is written here, and the other way round.
 
     Raises:
@@ -49,103 +38,75 @@ def check_data_root(engine: Engine, config: DockerConfig, image: str) -> None:
         EngineError: The engine refused.
         ImageError: The image is missing or stale.
     """
-    other = f", which is not {config.host_data_dir}" if config.host_data_dir else ""
-    remedy = f"Set HOST_DATA_DIR to the path that it has on the host of the engine at {engine.address}{other}."
-    _check_seen(engine, config, image, config.data_dir, "The data root", remedy)
-
-
-def check_mlflow_directory(engine: Engine, config: DockerConfig, image: str, directory: Path) -> None:
-    """The same for the directory of MLflow's SQLite file; see :func:`check_data_root`."""
-    remedy = "Set MLOPS_HOME to a folder below the data root, or MLFLOW_TRACKING_URI to a server."
-    _check_seen(engine, config, image, directory, "MLflow's directory", remedy)
-
-
-def _check_seen(engine: Engine, config: DockerConfig, image: str, directory: Path, name: str, remedy: str) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".probe-") as own:
-        folder = Directory(Path(own), writable=True, by_day=False)
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    problem, user = "", access.user(config)
+    with tempfile.TemporaryDirectory(dir=config.data_dir, prefix=".probe-") as own:
+        folder = Directory(Path(own), writable=True)
         asked = folder.path / "asked"
         asked.write_text("seen", encoding="utf-8")
-        access.make_accessible([folder], [], access.user(config))
-        problem = None
+        access.make_accessible([folder], (), user)
         try:
-            _run(engine, config, image, ["-c", _SEEN, str(asked)], directories=[folder], network="none")
+            _run(engine, config, ["-c", _SEEN, str(asked)], [folder])
         except (ProbeError, EngineError) as error:
             problem = f"a container does not see it: {error}".rstrip(".")
         else:
             if not asked.with_suffix(".seen").is_file():
                 problem = "what a container writes there is not seen here"
-    if problem and "Permission denied" in problem:
-        remedy = f"Let user {access.user(config)} write there, or set MLOPS_DOCKER_USER."
     if problem:
-        raise ProbeError(f"{name} is {directory} here, but {problem}. {remedy}")
+        other = f", which is not {config.host_data_dir}" if config.host_data_dir else ""
+        remedy = (
+            _let_write(user)
+            if "Permission denied" in problem
+            else f"Set HOST_DATA_DIR to the path that it has on the host of the engine at {engine.address}{other}."
+        )
+        raise ProbeError(f"The data root is {config.data_dir} here, but {problem}. {remedy}")
 
 
-def check_tracking(engine: Engine, config: DockerConfig, tracking: TrackingConfig) -> None:
-    """Prove that a container of the training steps reaches MLflow.
+def check_writable(engine: Engine, config: DockerConfig, source: str) -> None:
+    """Prove that containers can write to the folder, and to the newest partition, of each asset.
+
+    Args:
+        engine: Where containers run.
+        config: How they are made.
+        source: Of raw data: delivered days belong to those who deliver them.
 
     Raises:
-        ProbeError: It does not; the message is that of the container.
-        EngineError: The engine refused.
-        ImageError: The image is missing or stale.
+        ProbeError: They cannot; the message says where.
     """
-    directories = [one for one in access.directories(PROMOTE, config, tracking) if one.writable]
-    access.make_accessible(directories, [], access.user(config))
-    network = access.network(PROMOTE, config, tracking)
-    try:
-        _run(
-            engine,
-            config,
-            config.images[PROMOTE],
-            ["-c", _PING],
-            directories=directories,
-            network=network,
-            environment=access.environment(PROMOTE, config, tracking),
-            secrets=access.secrets(PROMOTE, tracking),
-        )
-    except ProbeError as error:
-        remedy = (
-            ""
-            if network == "none"
-            else " The address must be right from there, too: set MLOPS_DOCKER_NETWORK to the network of the server."
-        )
-        raise ProbeError(f"From a container in network {network!r}: {error}{remedy}") from None
+    steps = [step.name for asset in ASSETS for step in steps_of(asset, source)]
+    folders = {one.path: one for step in steps for one in access.directories(step, config.data_dir) if one.writable}
+    newest = [day for folder in folders if folder.is_dir() for day in sorted(folder.iterdir())[-1:]]
+    days = [day for day in newest if is_partition(day.name) and day.is_dir()]
+    access.make_accessible(list(folders.values()), [day.name for day in days], access.user(config))
+    paths = [str(path) for path in (*folders, *days)]
+    if refused := _run(engine, config, ["-c", _WRITABLE, *paths], list(folders.values())):
+        raise ProbeError(f"Containers cannot write to {', '.join(refused)}. {_let_write(access.user(config))}")
 
 
-def _run(
-    engine: Engine,
-    config: DockerConfig,
-    image: str,
-    python: Sequence[str],
-    *,
-    directories: Sequence[Directory],
-    network: str,
-    environment: Mapping[str, str] | None = None,
-    secrets: Mapping[str, str] | None = None,
-) -> None:
-    """Run Python in a container of an image, like a step; its last line of standard error is what goes wrong."""
-    check_image(engine, image)  # and nothing is pulled
-    with engine.errors("make a probe container"):
-        made = engine.client.containers.create(
-            image,
-            list(python),
-            entrypoint=["python"],
-            labels=labels("", "probe", []),
-            environment=dict(environment or {}),
-            mounts=access.mounts(directories, config),
-            network_mode=network,
-            detach=False,
-            stdin_open=True,
-            auto_remove=True,
-            **access.hardening(config),
-        )
-    container = StepContainer(engine, made, config.stop_seconds, echo=False)
+def _let_write(user: str) -> str:
+    return f"Let user {user} write there, or set MLOPS_DOCKER_USER."
+
+
+def _run(engine: Engine, config: DockerConfig, python: Sequence[str], directories: Sequence[Directory]) -> list[str]:
+    """Run Python in a container like a step's; gives its lines.
+
+    Raises:
+        ProbeError: It failed; the message is its last line of standard error.
+    """
+    image = check_image(engine, default_images("")["process"])  # and nothing is pulled
+    options = {
+        **access.hardening(config),
+        "entrypoint": ["python"],
+        "labels": labels("", "probe", []),
+        "mounts": access.mounts(directories, config),
+        "network_mode": "none",
+    }
+    container = StepContainer(engine, image.id, python, options, config.stop_seconds, echo=False)
     try:
-        container.start()
-        container.say(json.dumps(dict(secrets or {})))
-        for _ in container.lines():
-            pass
-        if code := container.exit_code():
-            raise ProbeError(container.last_line or f"exit code {code}")
+        lines = [line for line in container.lines() if line]
+        ending = container.ending()
     finally:
         container.remove(at_once=True)
+    if ending.code:
+        raise ProbeError(ending.last_lines[-1] if ending.last_lines else f"exit code {ending.code}")
+    return lines

@@ -1,4 +1,4 @@
-"""Removing what was left on the engine by runs that are over: by label and run status, nothing else."""
+"""Removes what runs that are over have left on the engine: by label and run status, nothing else."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mlops_assets.backends.docker.engine import EngineError
-from mlops_assets.backends.docker.labels import ASSET, PARTITIONS, PROCESS, RUN_ID
+from mlops_assets.backends.docker.labels import PARTITIONS, PROCESS, RUN_ID, STEP
 from mlops_assets.backends.process_id import is_gone
 
 if TYPE_CHECKING:
     from mlops_assets.backends.docker.engine import Engine
 
 
-def sweep(engine: Engine, is_over: Callable[[str], bool], stop_seconds: int) -> list[str]:
+def cleanup(engine: Engine, is_over: Callable[[str], bool], stop_seconds: int) -> list[str]:
     """Stop and remove the containers whose Dagster run is over, or whose process on this host is gone.
 
     Args:
         engine: Where to look.
-        is_over: Whether a run, given its id, is over; False for a run that is not known: it is somebody else's.
+        is_over: Whether a run, given its id, is over; False for an unknown run: it belongs to another instance.
         stop_seconds: How long a container may take to end.
 
     Returns:
@@ -35,7 +35,7 @@ def sweep(engine: Engine, is_over: Callable[[str], bool], stop_seconds: int) -> 
         labels = one["Labels"]
         if not (is_over(labels[RUN_ID]) or is_gone(labels.get(PROCESS, ""))):
             continue
-        what = " ".join(filter(None, (labels.get(ASSET), labels.get(PARTITIONS))))
+        what = " ".join(filter(None, (labels.get(STEP), labels.get(PARTITIONS))))
         line = f"{one['Names'][0].lstrip('/')} ({what}, run {labels[RUN_ID]}, {one['State']})"
         try:
             with engine.errors(f"remove container {line}"):
@@ -50,7 +50,7 @@ def _remove(engine: Engine, container: str, stop_seconds: int) -> None:
     import docker.errors
 
     api = engine.client.api
-    with suppress(docker.errors.NotFound):  # it went by itself
+    with suppress(docker.errors.NotFound):  # it ended by itself
         api.stop(container, timeout=stop_seconds)
         try:
             api.remove_container(container, force=True)
