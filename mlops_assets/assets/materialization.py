@@ -89,10 +89,10 @@ def materialize_partitions(
     try:
         work.make()
     except Exception as error:
-        if will_retry(context, error) or not work.others_go_on:
+        if will_retry(context, error) or not work.must_go_on:
             work.report()
             raise as_dagster_failure(context, error) from error
-        context.log.exception("The step failed; the predictions of this run go on")
+        context.log.exception("The step failed; what the run still can make goes on")
         work.fail_the_rest(message_of(error))
     except BaseException:  # interrupted
         work.report()
@@ -211,9 +211,13 @@ class _Materialization:
         report(self._context, self.done)
 
     @property
-    def others_go_on(self) -> bool:
-        """Whether an error here must not end the run: it has predictions to make that do not need this."""
-        return "predictions" in later_assets(self._context) and self._asset != "raw_data"
+    def must_go_on(self) -> bool:
+        """Whether an error here is not to end the run at once.
+
+        The run has predictions to make that do not need this, or earlier failures to name at its end.
+        """
+        predicts = "predictions" in later_assets(self._context) and self._asset != "raw_data"
+        return predicts or bool(self._before.days)
 
     @property
     def checks(self) -> list[Any]:

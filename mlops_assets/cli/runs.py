@@ -101,7 +101,7 @@ def run_assets(
     """
     for one in (signal.SIGINT, signal.SIGTERM):  # both end the run properly, also where the shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
-    parts = replace(pipeline.parts, backend=_Observed(pipeline.backend, on_result))  # type: ignore[arg-type]  # it is one by its attributes
+    parts = replace(pipeline.parts, backend=_Observed(pipeline.backend, on_result))  # one by its attributes
     definitions = dg.Definitions(
         assets=[*pipeline.assets], resources=build_resources(parts), executor=dg.in_process_executor
     )
@@ -131,10 +131,9 @@ def run_assets(
         messages = {"run": failures.root_message(ends[-1].error if ends else None)}
     made: dict[tuple[str, str], dict[str, Any]] = {}
     for event in result.filter_events(lambda event: event.is_step_materialization):
-        one = event.step_materialization_data.materialization
-        made[one.asset_key.path[-1], one.partition or ""] = {
-            name: _plain(value) for name, value in one.metadata.items()
-        }
+        done = event.step_materialization_data.materialization
+        facts = {name: _plain(value) for name, value in done.metadata.items()}
+        made[done.asset_key.path[-1], done.partition or ""] = facts
     known = [key for key, metadata in made.items() if "up_to_date" in metadata]
     results = {key: metadata for key, metadata in made.items() if key not in known}
     return RunOutcome(result.run_id, result.success, results, len(known), messages)

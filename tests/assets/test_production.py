@@ -314,3 +314,14 @@ def test_past_days_can_be_scored_by_a_version_that_has_not_seen_them(serving):
     facts = result.metadata("predictions")
     assert {ds: facts[ds]["model_version"] for ds in facts} == {NEXT: 1, LATER: 2}
     assert "No version was promoted that had not seen 2024-01-01" in result.failures["predictions"]
+
+
+def test_a_first_day_that_fails_in_training_names_the_cause_and_not_only_the_missing_model(project):
+    # given a first day whose target cannot be used
+    made = project()
+    made.deliver(DS, mixed(300)[0], b"id,target\n")
+    # when all assets are made, then the run names what went wrong first
+    result = made.materialize()
+    message = result.failures["predictions"]
+    assert f"raw/{DS}/target.csv" in message
+    assert "there is nothing to predict with" in message or "predictions are not possible" in message
