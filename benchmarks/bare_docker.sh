@@ -3,21 +3,29 @@
 #   bare_docker.sh FOLDER DAY VERSION
 set -eu
 folder=$1 day=$2 version=$3
-mkdir -p "$folder/data" "$folder/.mlops"
+data=$folder/data
+mkdir -p "$data"
 
+# step IMAGE STEP PARTITION [FURTHER FIELDS OF THE REQUEST]
 step() {
-  image=$1
-  shift
-  docker run --rm --network none --user "$(id -u):$(id -g)" \
-    --volume "$folder/data:$folder/data" --volume "$folder/.mlops:$folder/.mlops" \
-    --env MLOPS_DATA_DIR="$folder/data" --env MLOPS_HOME="$folder/.mlops" --env MLOPS_SOURCE=files \
-    "mlops-assets/$image:$version" "$@" >/dev/null
+  printf '{"contract": 1, "data_root": "%s", "request": {"step": "%s", "partitions": ["%s"], "params": {"source": "files"}, %s}}\n' \
+    "$data" "$2" "$3" "${4:-"\"models\": {}"}" |
+    docker run --interactive --rm --network none --user "$(id -u):$(id -g)" --volume "$data:$data" \
+      "mlops-assets/$1:$version" >/dev/null
 }
 
-step data register --partition "$day"
-step data process --partition "$day"
-step data split --partition "$day"
-step train train --partition "$day"
-step train evaluate --partition "$day"
-step train promote
-step predict predict --partition "$day"
+# model PARTITION PATH: the model that a step works with
+model() {
+  printf '"models": {"%s": {"path": "%s", "sha256": "%s"}}' "$1" "$2" "$(sha256sum "$data/$2" | cut -c1-64)"
+}
+
+step data register "$day"
+step data process "$day"
+step data split "$day"
+step model train "$day"
+step model evaluate "$day" "$(model "$day" "models/$day/model.skops")"
+mkdir -p "$data/production/models/v1"
+cp "$data/models/$day/model.skops" "$data/production/models/v1/"
+step model score v1 "$(model v1 production/models/v1/model.skops), \"days\": {\"split\": [\"$day\"]}"
+step data gate "$day" '"models": {}, "days": {"scores": ["v1"]}, "inputs": {"champion": null}'
+step model predict "$day" "$(model "$day" production/models/v1/model.skops)"

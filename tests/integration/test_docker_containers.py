@@ -17,6 +17,7 @@ from container_steps import DAY, RUN_STEP, SLOW, is_at_work
 
 from mlops_assets.backends.docker.access import IMAGE_USER
 from mlops_assets.backends.docker.answers import StepFailedError
+from mlops_assets.backends.docker.container import StepContainer
 from mlops_assets.backends.docker.engine import EngineError
 from mlops_assets.backends.docker.images import ImageError, default_images
 from mlops_assets.backends.docker.labels import RUN_ID
@@ -411,6 +412,27 @@ def test_a_silent_step_is_heard_of(docker_settings, image_of, in_container, made
     assert result.error is None
     assert beats.count("") >= 5
     assert threading.active_count() <= threads + 1
+
+
+def test_a_proxy_that_ends_the_connection_that_waits_changes_nothing(
+    docker_settings, image_of, in_container, made, ours, monkeypatch
+):
+    # given an engine behind a proxy that ends silent connections, such as the one that waits for the end
+    original = StepContainer._start
+
+    def start(self):
+        original(self)
+        self._removal.close()
+
+    monkeypatch.setattr(StepContainer, "_start", start)
+    settings = docker_settings()
+    made(settings, "generate", "process")
+    # when a step runs / then it is done
+    (result,) = in_container(settings, "split")
+    assert result.error is None
+    # and how one ended that failed is known
+    with pytest.raises(StepFailedError, match="exit code 7"):
+        in_container(docker_settings(images={"split": image_of("split", "import sys; sys.exit(7)")}), "split")
 
 
 def test_a_context_of_dagster_is_needed(docker_settings):

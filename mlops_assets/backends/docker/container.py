@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 import uuid
@@ -165,10 +164,10 @@ class StepContainer:
         """What the engine remembers of this container."""
         with self._engine.errors("list events"):
             found: Any = self._engine.client.events(
-                since=1, until=int(time.time()) + 1, filters={"container": self.name, "event": kind}
+                since=1, until=int(time.time()) + 1, decode=True, filters={"container": self.name, "event": kind}
             )
             with closing(found):
-                return [json.loads(line) for line in found]
+                return list(found)
 
     def remove(self, *, at_once: bool = False) -> None:
         """Stop it if it runs, and wait until it is gone. Safe at any time, also if the engine has removed it already.
