@@ -133,8 +133,8 @@ def docker_one_day(options: Options) -> Comparison:
     )
     first, bare_first, following, bare_following = runs.values()
     goals = [
-        *ratios(first, bare_first, 1.5, "first day / bare docker"),
-        *ratios(following, bare_following, 1.5, "later day / bare docker"),
+        *ratios(first, bare_first, 0.65, "first day / bare docker"),
+        *ratios(following, bare_following, 0.65, "later day / bare docker"),
     ]
     return Comparison("docker_one_day", runs, [goal for goal in goals if goal.target])
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from mlops_assets.automation.config import DOWNLOAD, PREDICT, TRAIN, Cadence
-from mlops_assets.automation.due_days import Watcher
+from mlops_assets.assets.names import Names
+from mlops_assets.automation.config import DAILY_JOBS, AutomationConfig
+from mlops_assets.automation.due_days import DueDays
 from mlops_assets.automation.launcher import Launcher
 from mlops_assets.store.listing import Survey
 from mlops_assets.store.local import LocalStore
@@ -36,14 +37,14 @@ def main() -> None:
         time.sleep(3)  # what was delivered just before it was registered is read again to be sure
         for ds in days:
             _publish(store, ds, is_trained=dt.date.fromisoformat(ds).weekday() == SUNDAY)
-        crons = {DOWNLOAD: "15 0 * * *", TRAIN: "0 2 * * 1", PREDICT: "30 0 * * *"}
-        cadence = Cadence(crons, start_date=start.isoformat())
-        launcher = Launcher(cadence, Watcher(Survey(store), cadence, delivered=True, delimiter=","))
-        for job in crons:
+        config = AutomationConfig(start_date=start.isoformat())
+        launcher = Launcher(config, DueDays(Survey(store), config, delivered=True, delimiter=","), Names())
+        for job in DAILY_JOBS:
             times = []
             for _ in range(3):
                 began = time.perf_counter()
-                decision = launcher.decide(instance, job, dt.datetime.now(dt.timezone.utc), {})
+                now = dt.datetime.now(dt.timezone.utc)
+                decision = launcher.decide(instance, job, launcher.calendars[job].days(now), now, {})
                 times.append(time.perf_counter() - began)
             assert not decision.start
             print(f"{job}: first look {times[0]:.2f} s, later looks {min(times[1:]):.2f} s, {DAYS:,} days")
@@ -63,7 +64,7 @@ def _publish(store: LocalStore, ds: str, *, is_trained: bool) -> None:
         **training,
         "predictions": {f"raw/{ds}/data.csv": DIGEST},
     }.items():
-        manifest = Manifest(asset, ds, files, used)
+        manifest = Manifest(asset, ds, files, inputs=used)
         _path(store, asset, ds, f"{asset}.manifest.json").write_text(manifest.to_json())
 
 
