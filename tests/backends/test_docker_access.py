@@ -27,9 +27,9 @@ from mlops_assets.steps.catalog import STEPS
         ("split", {"processed": False, "split": True}),
         ("train", {"split": False, "models": True}),
         ("evaluate", {"split": False, "production/models": False, "models": True}),
-        ("score", {"split": False, "production/models": False, "production/scores": True}),
+        ("score", {"split": False, "models": False, "production/models": False, "production/scores": True}),
         ("gate", {"production/scores": False, "production": True}),
-        ("predict", {"raw": False, "production/models": False, "predictions": True}),
+        ("predict", {"raw": False, "models": False, "production/models": False, "predictions": True}),
     ],
 )
 def test_a_container_gets_the_directories_of_its_step(tmp_path, step, expected):

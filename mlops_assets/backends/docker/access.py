@@ -32,9 +32,9 @@ class Directory:
 
 
 def directories(step: str, data_dir: Path) -> list[Directory]:
-    """The folders of the assets that the step reads and writes; for a step with a model the registry's model files."""
+    """The folders of the assets that the step reads and writes; for a step with a model the folders of models."""
     declared = STEPS[step]
-    models = [MODEL_FILES] if any(one.kind is Kind.MODEL for one in declared.inputs) else []
+    models = [MODEL_FILES, FOLDERS["model"]] if any(one.kind is Kind.MODEL for one in declared.inputs) else []
     # The model in production is one of the registry's files; the rest of production's folder is not read.
     inputs = [FOLDERS[one.asset] for one in declared.inputs if one.asset != "production_model"]
     outputs = [FOLDERS[one.asset] for one in declared.outputs]
