@@ -66,6 +66,7 @@ def _ended(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Call
         with _quiet(), tracking.errors("start the run of the Dagster run"):
             from dagster_mlflow import mlflow_tracking
 
+            tracking.experiment_id(tracking.config.runs_experiment)  # made here, where its artifacts have their place
             config: dict[str, Any] = {
                 "experiment_name": tracking.config.runs_experiment,
                 "mlflow_tracking_uri": tracking.config.uri,

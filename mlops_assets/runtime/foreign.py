@@ -21,7 +21,7 @@ from mlops_assets.errors import DataError, MissingPartitionError, MlopsAssetsErr
 from mlops_assets.runtime.pipes import CONTRACT
 from mlops_assets.runtime.recipes import ingredients, input_partitions, settings_of
 from mlops_assets.runtime.request import PartitionResult
-from mlops_assets.runtime.runner import _preview, described, result_of
+from mlops_assets.runtime.runner import preview_of, described, result_of
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.steps.declaration import Days, Kind
 from mlops_assets.store.publish import locked, sha256, staged
@@ -156,7 +156,7 @@ class ForeignWork:
         params = self._request.params
         source = f"{self._store.relative(self._step.asset, partition, name)}, as the program wrote it"
         found = scan(path, source, text_columns=[*text, *params.text_columns, *self._unknown_id(known)])
-        preview.extend(_preview(found.head) if not preview else [])
+        preview.extend(preview_of(found.head) if not preview else [])
         columns = {column: _wider(kind, known.get(column)) for column, kind in (found.info.columns or {}).items()}
         return replace(found.info, name=name, columns=columns)
 

@@ -26,6 +26,7 @@ class Ingredients:
     """What a partition is made from.
 
     Attributes:
+        partition: Its key.
         inputs: Path below the data root -> SHA-256 of each input, or the recipe of a model: the bytes of a model's file
             differ from dump to dump.
         settings: Name -> value of the settings that the step declares.
@@ -34,6 +35,7 @@ class Ingredients:
         image: Of the image, where it is not ours.
     """
 
+    partition: str
     inputs: Mapping[str, str]
     settings: Mapping[str, Any]
     step: str
@@ -43,7 +45,14 @@ class Ingredients:
     @property
     def recipe(self) -> str:
         """SHA-256 over all of it."""
-        content = [self.step, self.version, self.image, sorted(self.inputs.items()), sorted(self.settings.items())]
+        content = [
+            self.partition,
+            self.step,
+            self.version,
+            self.image,
+            sorted(self.inputs.items()),
+            sorted(self.settings.items()),
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -59,7 +68,7 @@ def ingredients(store: LocalStore, step: Step, ds: str, request: Request) -> Ing
         if file.in_recipe and file.kind is not Kind.DELIVERED
         for day in input_partitions(store, file, ds, request)
     }
-    return Ingredients(inputs, settings_of(step, request.params), step.name, step.version, request.image)
+    return Ingredients(ds, inputs, settings_of(step, request.params), step.name, step.version, request.image)
 
 
 def settings_of(step: Step, params: Parameters) -> dict[str, Any]:

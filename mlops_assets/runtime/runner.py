@@ -144,14 +144,14 @@ class Runner:
 
     def _stage(self, publication: Publication, file: File, content: Any, preview: list[dict[str, Any]]) -> FileInfo:
         if file.kind is Kind.TABLE:
-            preview.extend(_preview(content) if not preview else [])
+            preview.extend(preview_of(content) if not preview else [])
             return publication.table(file.name, content)
         if file.kind is Kind.STREAM:
             first = next(content)
-            preview.extend(_preview(first))
+            preview.extend(preview_of(first))
             return publication.batches(file.name, chain([first], content), first.schema)
         if file.kind is Kind.DELIVERED:
-            preview.extend(_preview(content.head) if not preview else [])
+            preview.extend(preview_of(content.head) if not preview else [])
             path = self.store.folder(file.asset, publication.ds) / file.name
             if self._scanned.pop(path) != stamp_of(path):
                 name = self.store.relative(file.asset, publication.ds, file.name)
@@ -184,7 +184,7 @@ def described(store: LocalStore, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _preview(table: pa.Table) -> list[dict[str, Any]]:
+def preview_of(table: pa.Table) -> list[dict[str, Any]]:
     """The first rows as JSON values, of so many columns as a person can look at."""
     head = table.slice(0, PREVIEW_ROWS).select(table.column_names[:PREVIEW_COLUMNS])
     plain = (int, float, str, bool, type(None))
