@@ -66,7 +66,9 @@ def _ended(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Call
         with _quiet(), tracking.errors("start the run of the Dagster run"):
             from dagster_mlflow import mlflow_tracking
 
-            tracking.experiment_id(tracking.config.runs_experiment)  # made here, where its artifacts have their place
+            # Made here, with the place of their artifacts; that of the models first, so that people see it first.
+            for experiment in (tracking.config.experiment, tracking.config.runs_experiment):
+                tracking.experiment_id(experiment)
             config: dict[str, Any] = {
                 "experiment_name": tracking.config.runs_experiment,
                 "mlflow_tracking_uri": tracking.config.uri,

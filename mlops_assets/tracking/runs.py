@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 DAGSTER_RUN_TAG = "dagster_run_id"
 """Run tag that names the Dagster run an MLflow run belongs to; dagster-mlflow sets the same."""
+# MLflow's UI opens an experiment without a kind as one of generative AI, without its table of runs (3.17).
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _logger = logging.getLogger(__name__)
 
 
@@ -93,7 +95,8 @@ class Runs:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return str(client.create_experiment(name, artifact_location=self._artifact_location()))
+                place = self._artifact_location()
+                return str(client.create_experiment(name, artifact_location=place, tags=_KIND))
             except MlflowException as error:
                 # Another process created it in between.
                 experiment = client.get_experiment_by_name(name)
