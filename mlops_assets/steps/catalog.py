@@ -56,7 +56,14 @@ REGISTER = Step(
     ),
     settings=("csv_delimiter", "id_column", "text_columns", "missing_values", "target_column"),
     libraries=_TABLES,
-    code=("steps.raw_data", "steps.duplicate_ids", "store.delivered", "store.mixed_columns", "store.csv_errors", *_READING),
+    code=(
+        "steps.raw_data",
+        "steps.duplicate_ids",
+        "store.delivered",
+        "store.mixed_columns",
+        "store.csv_errors",
+        *_READING,
+    ),
 )
 PROCESS = Step(
     name="process",

@@ -78,8 +78,9 @@ def _target_problem(data: Scan, target: Scan, params: Parameters, ds: str) -> st
     except DataError as error:
         return str(error)
     by_id = params.id_column in data_columns and params.id_column in target_columns
-    if not by_id and data.info.rows != target.info.rows:
-        return str(lengths_differ(data.info.rows or 0, target.info.rows or 0, params, ds))
+    rows, targets = data.info.rows or 0, target.info.rows or 0
+    if not by_id and not targets - target.empty_lines_at_end <= rows <= targets:
+        return str(lengths_differ(rows, targets, params, ds))
     return None
 
 

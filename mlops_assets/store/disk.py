@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.errors import DataError, MlopsAssetsError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REMEDIES = {
@@ -54,13 +54,17 @@ def open_regular(path: Path) -> IO[bytes]:
     """Open a file for reading, unbuffered. Never waits for the writer of a fifo, and reads no device.
 
     Raises:
-        OSError: It cannot be opened, or is no regular file.
+        OSError: It cannot be opened.
+        DataError: It is no regular file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    if path.is_file():
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb", buffering=0)
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no regular file", str(path))
-    return os.fdopen(descriptor, "rb", buffering=0)
+    elif not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    raise DataError(f"{path} is no regular file. Expected one; remove what is there, then run this again.")
 
 
 def read_regular(path: Path) -> bytes:

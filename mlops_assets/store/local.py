@@ -147,8 +147,9 @@ class LocalStore:
             return False
         found = None if manifest is None else next((info for info in manifest.files if info.name == name), None)
         path = self.folder(asset, ds) / name
-        is_generated = found is not None and found.delimiter is None
-        return is_generated and path.is_file() and publish.sha256(path) == found.sha256
+        if found is None or found.delimiter is not None:
+            return False
+        return path.is_file() and publish.sha256(path) == found.sha256
 
     def info(self, asset: str, ds: str, name: str) -> FileInfo:
         """The manifest's entry of a published file; see :meth:`read_bytes` for the errors."""

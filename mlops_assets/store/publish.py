@@ -23,6 +23,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlops_assets.errors import DataError
 from mlops_assets.store.disk import open_regular, read_regular
 from mlops_assets.store.layout import FILES, manifest_name
 from mlops_assets.store.manifest import Manifest
@@ -121,13 +122,13 @@ def _resume(folder: Path, asset: str) -> None:
 def _intended(folder: Path, asset: str) -> Manifest | None:
     """What a publication was about to publish, if it can have been ours.
 
-    In ``raw_data`` others deliver: there only what was generated here is finished; delivered files are registered again.
+    In ``raw_data`` others deliver: there only what was generated here is finished; a delivery is registered again.
     """
     try:
         manifest = Manifest.from_json(read_regular(_intent(folder, asset)))
         is_ours = manifest.asset == asset and {info.name for info in manifest.files} <= {*FILES[asset]}
         is_ours = is_ours and not any(info.delimiter for info in manifest.files)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, DataError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return manifest if is_ours else None
 
@@ -138,7 +139,7 @@ def _has_foreign_file(folder: Path, manifest: Manifest) -> bool:
     try:
         before = Manifest.from_json(read_regular(folder / manifest_name(manifest.asset)))
         known = {info.name: info.sha256 for info in before.files}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, DataError, ValueError, TypeError, KeyError, AttributeError):
         known = {}
     return any(
         os.path.lexists(place) and (not place.is_file() or sha256(place) != known.get(place.name)) for place in places
