@@ -13,6 +13,7 @@ from typing import IO
 from mlops_assets.errors import DataError, MlopsAssetsError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_PASSING = {*_FULL, errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 _REMEDIES = {
     **dict.fromkeys(_FULL, "Free some space on the disk (mlops-assets doctor shows it); earlier files are unharmed."),
     errno.EROFS: "The disk is mounted read-only: mount it for writing, or set MLOPS_DATA_DIR to another folder.",
@@ -28,10 +29,10 @@ class StorageError(MlopsAssetsError):
     """The disk refused to read or to write; earlier partitions are as they were."""
 
 
-class DiskFullError(StorageError):
-    """There is no space left."""
+class TemporaryStorageError(StorageError):
+    """There is no space left, or the disk is busy or away."""
 
-    can_retry = True  # others may clear up meanwhile
+    can_retry = True
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def storage_errors(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = DiskFullError if error.errno in _FULL else StorageError
+        kind = TemporaryStorageError if error.errno in _PASSING else StorageError
         place, remedy = error.filename2 or error.filename or path, _REMEDIES.get(error.errno or 0, _OTHER_REMEDY)
         raise kind(f"{what}: {place}: {error.strerror or error}. {remedy}") from error
 

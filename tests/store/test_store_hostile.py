@@ -11,7 +11,7 @@ from publishers import ASSET, DS, FILES, publish
 
 from mlops_assets.errors import DataError
 from mlops_assets.steps.catalog import STEPS
-from mlops_assets.store.disk import DiskFullError, StorageError
+from mlops_assets.store.disk import TemporaryStorageError, StorageError
 from mlops_assets.store.layout import FILES as NAMES
 from mlops_assets.store.local import LocalStore
 from mlops_assets.store.manifest import FileInfo, Manifest
@@ -140,7 +140,7 @@ def test_a_full_disk_is_named_and_retried(store):
     # given a partition
     publish(store, "old")
     # when the disk is full while the next one is written
-    with pytest.raises(DiskFullError) as caught, store.publication(ASSET, DS, FILES) as publication:
+    with pytest.raises(TemporaryStorageError) as caught, store.publication(ASSET, DS, FILES) as publication:
         publication.bytes("train.csv", b"half")
         with Path("/dev/full").open("wb", buffering=0) as full:
             full.write(b"x")
