@@ -121,7 +121,7 @@ def build_pipeline(
     """An unfitted pipeline for these features.
 
     Args:
-        frame: The training features, to tell low from high cardinality.
+        frame: The training features, to distinguish low from high cardinality.
         kinds: Feature -> kind.
         estimator: ``hist_gradient_boosting``, ``random_forest`` or ``logistic_regression``.
         imputation: ``mean``, ``median`` or ``most_frequent``.

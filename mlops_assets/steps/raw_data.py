@@ -1,4 +1,4 @@
-"""How a day's raw data come to be: ``generate`` emulates them, ``register`` accepts what somebody delivered."""
+"""How a day's raw data come to be: ``generate`` emulates them, ``register`` accepts what was delivered."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def generate(_inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome
 
 
 def register(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
-    """Accept the files that somebody delivered for a day; they stay as they are.
+    """Accept the files that were delivered for a day; they stay as they are.
 
     Raises:
         DataError: ``data.csv`` is missing or broken. A broken target is registered with its problem.
@@ -96,7 +96,7 @@ def target_name(columns: list[str], params: Parameters, ds: str) -> str:
     """Which column of ``target.csv`` holds the target.
 
     Raises:
-        DataError: It cannot be told.
+        DataError: It cannot be known.
     """
     names = [name for name in columns if name != params.id_column]
     if params.target_column in names:

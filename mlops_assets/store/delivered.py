@@ -1,4 +1,4 @@
-"""CSV files that somebody else delivers: checked and described in one pass, in bounded memory.
+"""CSV files that others deliver: checked and described in one pass, in bounded memory.
 
 The pass takes the digest, counts rows and missing values, infers the column types over the whole file (not only its
 beginning) and refuses what is broken. Later readers use the types that were found here.
@@ -85,7 +85,7 @@ def scan(
         delimiter: Between the cells.
         text_columns: Columns to keep as text whatever they look like (identifiers: ``007`` stays ``007``).
         missing_values: Words that mean that a value is missing; blank cells always do.
-        observe: Called with each block of rows, in order: what else somebody wants to know in the one pass.
+        observe: Called with each block of rows, in order: what else is to be known from the one pass.
 
     Raises:
         DataError: Missing, empty, no rows, not UTF-8, a broken row, an unclosed quote, a wrong delimiter, bad column

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Stamp(NamedTuple):
-    """What tells a file from its successor.
+    """What distinguishes a file from its successor.
 
     Attributes:
         size: Bytes.

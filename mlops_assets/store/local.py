@@ -54,7 +54,12 @@ class LocalStore:
         with storage_errors(f"{asset} of {ds} cannot be read", folder):
             publish.settle(folder, asset)
             try:
-                return Manifest.from_json(read_regular(path))
+                manifest = Manifest.from_json(read_regular(path))
+                if (manifest.asset, manifest.partition) != (asset, ds):
+                    raise ValueError(f"it is of {manifest.asset} of {manifest.partition}")
+                if unknown := {info.name for info in manifest.files} - {*layout.FILES[asset]}:
+                    raise ValueError(f"{asset} has no {', '.join(map(str, unknown))}")
+                return manifest
             except FileNotFoundError:
                 return None
             except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -135,7 +140,7 @@ class LocalStore:
                 publish.discard(folder, asset, names)
 
     def is_own(self, asset: str, ds: str, name: str) -> bool:
-        """Whether a file that is there was published here, not delivered by somebody else.
+        """Whether a file that is there was published here, not delivered.
 
         Others only deliver raw data; there the content decides, because they may overwrite what was made here.
         """
@@ -260,12 +265,12 @@ class Publication:
         """Where to write a file.
 
         Raises:
-            DataError: In its place lies a file that somebody else delivered: it would be lost.
+            DataError: In its place lies a delivered file, which would be overwritten.
         """
         if (self._folder / name).exists() and not self._store.is_own(self._asset, self.ds, name):
             path = self._store.relative(self._asset, self.ds, name)
             raise DataError(
-                f"{path} was delivered by somebody and not made here; it was not overwritten. To work with delivered"
+                f"{path} was delivered and not made here; it was not overwritten. To work with delivered"
                 f" data set MLOPS_SOURCE=files; to have {self._asset} made here, move the file away first."
             )
         return publish.staged(self._folder, name)

@@ -54,7 +54,7 @@ def staged(folder: Path, name: str) -> Path:
 def commit(folder: Path, manifest: Manifest) -> None:
     """Publish the staged files that ``manifest`` lists, and the manifest.
 
-    A listed file that was not staged must already be in its place (a file that somebody else delivered).
+    A listed file that was not staged must already be in its place (a delivered file).
     """
     for info in manifest.files:
         path = staged(folder, info.name)

@@ -2,7 +2,7 @@
 
 A table that the pipeline wrote is read back with the column types of its manifest: an empty cell is a missing
 value, a quoted one never is, floats are written with as many digits as they need. The types of a table that
-somebody else wrote are found by :mod:`mlops_assets.store.delivered`.
+was delivered are found by :mod:`mlops_assets.store.delivered`.
 """
 
 from __future__ import annotations
@@ -112,12 +112,12 @@ def _parsing(info: FileInfo, *, newlines_in_values: bool) -> pacsv.ParseOptions:
 
 
 def _conversion(info: FileInfo) -> pacsv.ConvertOptions:
-    foreign = info.delimiter is not None
+    delivered = info.delimiter is not None
     return pacsv.ConvertOptions(
         column_types={name: arrow_type(kind) for name, kind in (info.columns or {}).items()},
-        null_values=[*BLANKS, *info.missing_values] if foreign else [""],
+        null_values=[*BLANKS, *info.missing_values] if delivered else [""],
         strings_can_be_null=True,
-        quoted_strings_can_be_null=foreign,
+        quoted_strings_can_be_null=delivered,
     )
 
 

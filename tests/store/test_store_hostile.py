@@ -11,7 +11,7 @@ from publishers import ASSET, DS, FILES, publish
 
 from mlops_assets.errors import DataError
 from mlops_assets.steps.catalog import STEPS
-from mlops_assets.store.disk import TemporaryStorageError, StorageError
+from mlops_assets.store.disk import StorageError, TemporaryStorageError
 from mlops_assets.store.layout import FILES as NAMES
 from mlops_assets.store.local import LocalStore
 from mlops_assets.store.manifest import FileInfo, Manifest
@@ -133,6 +133,22 @@ def test_a_manifest_of_any_content_is_refused_by_name(store, text):
     folder.mkdir(parents=True)
     (folder / "split.manifest.json").write_text(text)
     with pytest.raises(DataError, match=r"split\.manifest\.json is not a manifest"):
+        store.manifest(ASSET, DS)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "why"),
+    [
+        (Manifest("split", DS, (FileInfo("../../secret", "0" * 64, 1),)), "split has no ../../secret"),
+        (Manifest("split", "2024-01-02", ()), "it is of split of 2024-01-02"),
+        (Manifest("model", DS, ()), "it is of model of"),
+    ],
+)
+def test_a_manifest_names_only_files_of_its_partition(store, manifest, why):
+    folder = store.folder(ASSET, DS)
+    folder.mkdir(parents=True)
+    (folder / "split.manifest.json").write_text(manifest.to_json())
+    with pytest.raises(DataError, match=rf"is not a manifest that this version can read \({why}"):
         store.manifest(ASSET, DS)
 
 
