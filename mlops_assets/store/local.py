@@ -54,12 +54,7 @@ class LocalStore:
         with storage_errors(f"{asset} of {ds} cannot be read", folder):
             publish.settle(folder, asset)
             try:
-                manifest = Manifest.from_json(read_regular(path))
-                if (manifest.asset, manifest.partition) != (asset, ds):
-                    raise ValueError(f"it is of {manifest.asset} of {manifest.partition}")
-                if unknown := {info.name for info in manifest.files} - {*layout.FILES[asset]}:
-                    raise ValueError(f"{asset} has no {', '.join(map(str, unknown))}")
-                return manifest
+                return _manifest_of(asset, ds, read_regular(path))
             except FileNotFoundError:
                 return None
             except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -199,6 +194,20 @@ class LocalStore:
             f"{self.relative(asset, ds, name)} {how} since {asset} of {ds} was published (its digest is not the one in"
             f" {layout.manifest_name(asset)}). Run: mlops-assets materialize {asset} --partition {ds}"
         )
+
+
+def _manifest_of(asset: str, ds: str, text: bytes) -> Manifest:
+    """A manifest whose names can be trusted.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: The text is none of this partition.
+    """
+    manifest = Manifest.from_json(text)
+    if (manifest.asset, manifest.partition) != (asset, ds):
+        raise ValueError(f"it is of {manifest.asset} of {manifest.partition}")
+    if unknown := {info.name for info in manifest.files} - {*layout.FILES[asset]}:
+        raise ValueError(f"{asset} has no {', '.join(map(str, unknown))}")
+    return manifest
 
 
 class Publication:
