@@ -5,6 +5,7 @@ Rows are counted as data rows: the header is not one, the first row below it is 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -53,7 +54,13 @@ class Block:
 
 
 def check_text(text: bytes, source: str, first_row: int) -> None:
-    """Refuse what is not UTF-8, or has a NUL in it; ``first_row`` is the number of its first line (0 is the header)."""
+    """Refuse what is not UTF-8, or has a NUL or a second byte order mark in it.
+
+    Args:
+        text: Some whole lines.
+        source: What to call the file in messages.
+        first_row: The number of the first line (0 is the header).
+    """
 
     def place(byte: int) -> str:
         row = first_row + text.count(b"\n", 0, byte)
@@ -70,6 +77,12 @@ def check_text(text: bytes, source: str, first_row: int) -> None:
         raise DataError(
             f"{source}, {place(nul)}: it has a NUL byte, which no text has: the file is damaged, or is not written as"
             " UTF-8. Deliver it again."
+        )
+    mark = text.find(b"\n" + codecs.BOM_UTF8) + 1
+    if mark or (first_row and text.startswith(codecs.BOM_UTF8)):
+        raise DataError(
+            f"{source}, {place(mark)}: it begins with a byte order mark, as only a file does: two files were put"
+            " together. Deliver one table with one header."
         )
 
 

@@ -174,9 +174,20 @@ def _parse(block: Block, convert: pacsv.ConvertOptions) -> pa.Table:
     if not block.body or (len(block.names) > 1 and not block.body.strip(b"\r\n")):
         return pa.table({name: pa.nulls(0) for name in block.names})
     try:
-        return block.read(convert)
+        table = block.read(convert)
+        kinds = {name: _plain(column) for name, column in zip(block.names, table.columns, strict=True)}
+        if dates := {name: kind for name, kind in kinds.items() if pa.types.is_timestamp(kind)}:
+            # Arrow finds dates with blanks around them, and cannot read them when it knows that they are dates.
+            convert = pacsv.ConvertOptions(
+                column_types=dates,
+                include_columns=[*dates],
+                null_values=convert.null_values,
+                strings_can_be_null=True,
+            )
+            block.read(convert)
     except pa.ArrowInvalid as error:
         raise explain(error, block, convert) from error
+    return table
 
 
 def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 
 import pytest
 
@@ -211,6 +212,9 @@ def test_a_thousand_columns(read):
         (b"a,b\n1,x\n2,y\0z\n", f"{SOURCE}, row 2", "a NUL byte.*Deliver it again"),
         ("a,b\n1,2\n".encode("utf-16-le"), f"{SOURCE}, the header", "a NUL byte.*not written as UTF-8"),
         ("\n\na\n1\n", SOURCE, "begins with an empty line"),
+        ("a\n1\n\ufeffa\n2\n", f"{SOURCE}, row 2", "a byte order mark.*two files were put together"),
+        ("a\n\ufeff1\n", f"{SOURCE}, row 1", "a byte order mark"),
+        ("a,b\n1,2024-01-01\n2, 2024-01-02\n", f"{SOURCE}, row 2, column 'b'", "' 2024-01-02'. Correct the value"),
         ("a,b\n1,2\n".encode("utf-16"), f"{SOURCE}, the header", "is not UTF-8"),
     ],
 )
@@ -255,3 +259,39 @@ def test_a_stray_quote_in_a_large_file_is_found_in_bounded_memory(tmp_path, monk
     # then its row is named
     with pytest.raises(DataError, match=f"{SOURCE}, row 5001: a quote is opened and never closed"):
         scan(path, SOURCE)
+
+
+PIECES = b'1 2.5 x , , "" " - NA 2024-01-01 true nan 1e400 99999999999999999999 ; \0 \xff \xef\xbb\xbf'.split(b" ") + [
+    b" ",
+    b"   ",
+    b"\t",
+    b"\n",
+    b"\n",
+    b"\r\n",
+]
+CELLS = [b"1", b"2.5", b"", b" ", b"x", b"NA", b'"a\nb"', b'" "', b"true", b"2024-01-01", b" 2024-01-01", b'""']
+
+
+def test_generated_files_are_refused_or_read_as_they_were_described(tmp_path, monkeypatch):
+    # given files of random pieces and of random cells, read in blocks of several sizes
+    chance, path, described = random.Random(0), tmp_path / "data.csv", 0
+    for _ in range(2_000):
+        columns = chance.choice([1, 1, 2, 3])
+        rows = b"".join(
+            b",".join(chance.choices(CELLS, k=columns)) + chance.choice([b"\n", b"\r\n", b"\n\n"])
+            for _ in range(chance.randrange(9))
+        )
+        pieces = b"".join(chance.choices(PIECES, k=chance.randrange(30)))
+        content = b",".join([b"a", b"b", b"c"][:columns]) + b"\n" + chance.choice([rows, pieces])
+        path.write_bytes(content)
+        monkeypatch.setattr(foreign, "BLOCK_BYTES", chance.choice([1 << 20, 5, 11]))
+        # then each is refused with an error for people, or read by later steps as it was described
+        try:
+            found = scan(path, SOURCE, missing_values=("NA",))
+        except DataError:
+            continue
+        described += 1
+        table = read_table(content, found.info)
+        assert table.num_rows == found.info.rows, content
+        assert {name: table[name].null_count for name in table.column_names} == found.missing, content
+    assert described > 500
