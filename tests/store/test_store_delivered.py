@@ -261,21 +261,15 @@ def test_a_stray_quote_in_a_large_file_is_found_in_bounded_memory(tmp_path, monk
         scan(path, SOURCE)
 
 
-PIECES = b'1 2.5 x , , "" " - NA 2024-01-01 true nan 1e400 99999999999999999999 ; \0 \xff \xef\xbb\xbf'.split(b" ") + [
-    b" ",
-    b"   ",
-    b"\t",
-    b"\n",
-    b"\n",
-    b"\r\n",
-]
+WORDS = b'1 2.5 x , , "" " - NA 2024-01-01 true nan 1e400 99999999999999999999 ; \0 \xff \xef\xbb\xbf'
+PIECES = [*WORDS.split(b" "), b" ", b"   ", b"\t", b"\n", b"\n", b"\r\n"]
 CELLS = [b"1", b"2.5", b"", b" ", b"x", b"NA", b'"a\nb"', b'" "', b"true", b"2024-01-01", b" 2024-01-01", b'""']
 
 
 def test_generated_files_are_refused_or_read_as_they_were_described(tmp_path, monkeypatch):
     # given files of random pieces and of random cells, read in blocks of several sizes
     chance, path, described = random.Random(0), tmp_path / "data.csv", 0
-    for _ in range(2_000):
+    for _ in range(1_000):
         columns = chance.choice([1, 1, 2, 3])
         rows = b"".join(
             b",".join(chance.choices(CELLS, k=columns)) + chance.choice([b"\n", b"\r\n", b"\n\n"])
@@ -294,4 +288,4 @@ def test_generated_files_are_refused_or_read_as_they_were_described(tmp_path, mo
         table = read_table(content, found.info)
         assert table.num_rows == found.info.rows, content
         assert {name: table[name].null_count for name in table.column_names} == found.missing, content
-    assert described > 500
+    assert described > 250
