@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.errors import DataError, MlopsAssetsError
 from mlops_assets.runtime.request import ModelFile
 from mlops_assets.store.layout import MODEL, MODEL_FILES, version_key
 from mlops_assets.store.publish import sha256
@@ -185,7 +185,7 @@ class Production:
             champion = Champion(**{**content, "file": ModelFile(**content["file"])})
             age = dt.datetime.now(dt.timezone.utc) - dt.datetime.fromisoformat(champion.resolved_at)
             is_there = sha256(self._store.root / champion.file.path) == champion.file.sha256
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, DataError, ValueError, TypeError, KeyError):
             raise error from None
         if age > SERVES_WITHOUT_MLFLOW or not is_there or self._pinned not in (None, champion.number):
             raise error

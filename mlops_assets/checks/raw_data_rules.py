@@ -1,6 +1,6 @@
 """The rules of the checks of raw data: one file of a day, compared with the last good day.
 
-A rule looks at what the step reported in the manifest and opens no file. What an older manifest does not tell is not
+A rule looks at what the step reported in the manifest and opens no file. What the step did not report is not
 judged. The rules of the other assets are in :mod:`mlops_assets.checks.output_rules`; which asset has which rule, and
 what a failure stops, is said in :mod:`mlops_assets.checks.verdicts`.
 """
@@ -71,7 +71,7 @@ class Finding:
 DEFAULT_LIMITS = CheckLimits()
 """The limits by default."""
 
-NOT_REPORTED = Finding(note="not reported in this manifest")
+NOT_REPORTED = Finding(note="the step did not report it")
 WORDS = "words"
 _NO_DAY_BEFORE = Finding(note="there is no earlier day to compare with")
 
@@ -170,7 +170,7 @@ def _changes(now: Mapping[str, str], then: Mapping[str, str], name: str) -> Iter
 
 
 def _kinds(manifest: Manifest, name: str, limits: CheckLimits) -> dict[str, str]:
-    """Column -> kind; the empty kind where no value tells."""
+    """Column -> kind; the empty kind where there is no value."""
     ignored = limits.ignored_columns if name == DATA else ()
     missing = manifest.metadata.get(MISSING_SHARE[name], {})
     columns = manifest.file(name).columns or {}

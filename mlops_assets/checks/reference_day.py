@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from mlops_assets.errors import DataError
+from mlops_assets.store.disk import StorageError
 from mlops_assets.store.layout import FOLDERS
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Records:
         def read(asset: str, ds: str) -> Manifest | None:
             try:
                 return store.manifest(asset, ds)
-            except DataError:  # of an unknown form: nothing is known of that day
+            except (DataError, StorageError):  # not to be read: nothing is known of that day
                 return None
 
         return cls(cache(read), store.partitions("raw_data"))

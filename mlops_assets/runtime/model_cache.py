@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from mlops_assets.errors import DataError
+from mlops_assets.store.disk import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ class ModelCache:
         from mlops_assets.steps.skops_io import load_model
 
         try:
-            data = (root / model.path).read_bytes()
+            data = read_regular(root / model.path)
         except OSError as error:
             raise DataError(
                 f"{model.path}, the file of {model.name}, cannot be read: {error}. Run it again."

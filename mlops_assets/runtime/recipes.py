@@ -1,4 +1,4 @@
-"""The recipe of a partition: one identity for its inputs, its settings, the version of its step and a foreign image.
+"""The recipe of a partition: one identity for its inputs, settings, the version of its step, and a user's image.
 
 It answers whether a partition is done, whether it is stale, and whether its model is registered already.
 """

@@ -17,6 +17,7 @@ from mlops_assets.runtime.recipes import Ingredients, ingredients, input_partiti
 from mlops_assets.runtime.request import PartitionResult, Request
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.steps.declaration import Days, File, Kind, Step
+from mlops_assets.store.disk import StorageError
 from mlops_assets.store.layout import DATA, manifest_name
 from mlops_assets.store.listing import stamp_of
 
@@ -45,8 +46,8 @@ class Runner:
     def run(self, request: Request) -> Generator[PartitionResult]:
         """Run a step for several partitions, oldest first.
 
-        A partition with bad or missing input gives a result with the error, and the others go on. Whatever concerns all
-        partitions (no disk space, say) is raised.
+        A partition with bad or missing input gives a result with the error, and the others go on. What may pass by
+        itself (no disk space) is raised.
 
         Yields:
             A result a partition, when its files are published. Metadata: ``rows`` and ``columns`` (of the first table),
@@ -56,7 +57,9 @@ class Runner:
         for partition in sorted(set(request.partitions)):
             try:
                 yield self._run(step, partition, request)
-            except (DataError, MissingPartitionError) as error:
+            except (DataError, MissingPartitionError, StorageError) as error:
+                if error.can_retry:
+                    raise
                 yield PartitionResult(partition, error=str(error))
 
     def _run(self, step: Step, partition: str, request: Request) -> PartitionResult:
@@ -134,6 +137,7 @@ class Runner:
                 self.store.relative(file.asset, ds, file.name),
                 delimiter=params.csv_delimiter,
                 text_columns=(params.id_column, *params.text_columns),
+                missing_values=params.missing_values,
                 observe=ids.add,
             )
         except DataError as error:

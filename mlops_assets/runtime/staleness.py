@@ -10,6 +10,7 @@ from mlops_assets.runtime.recipes import Ingredients, ingredients
 from mlops_assets.runtime.request import Request
 from mlops_assets.steps.catalog import step_of_asset
 from mlops_assets.steps.declaration import Kind, Record
+from mlops_assets.store.disk import StorageError, storage_errors
 from mlops_assets.store.publish import sha256
 
 if TYPE_CHECKING:
@@ -59,11 +60,13 @@ class Staleness:
                 return "it is missing"
             request = Request(step.name, (ds,), self._params, image=self._image(step.name))
             now = ingredients(self._store, step, ds, request)
-        except (MissingPartitionError, DataError) as error:
+            if manifest.recipe != now.recipe:
+                return _difference(manifest, now)
+            with storage_errors(f"{step.asset} of {ds} cannot be read", self._store.folder(step.asset, ds)):
+                changed = self._changed_files(step, manifest)
+        except (MissingPartitionError, DataError, StorageError) as error:
             return str(error)
-        if manifest.recipe != now.recipe:
-            return _difference(manifest, now)
-        return self._changed_files(step, manifest) or self._unregistered(step, manifest) or self._upstream(step, ds)
+        return changed or self._unregistered(step, manifest) or self._upstream(step, ds)
 
     def _changed_files(self, step: Step, manifest: Manifest) -> str | None:
         folder = self._store.folder(step.asset, manifest.partition)

@@ -54,9 +54,16 @@ REGISTER = Step(
         File("raw_data", layout.DATA, Kind.DELIVERED),
         File("raw_data", layout.TARGET, Kind.DELIVERED),
     ),
-    settings=("csv_delimiter", "id_column", "text_columns", "target_column"),
+    settings=("csv_delimiter", "id_column", "text_columns", "missing_values", "target_column"),
     libraries=_TABLES,
-    code=("steps.raw_data", "steps.duplicate_ids", "store.delivered", "store.csv_errors", *_READING),
+    code=(
+        "steps.raw_data",
+        "steps.duplicate_ids",
+        "store.delivered",
+        "store.mixed_columns",
+        "store.csv_errors",
+        *_READING,
+    ),
 )
 PROCESS = Step(
     name="process",

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
-DOUBLE, STRING, DATETIME = "double", "string", "datetime"
-"""The kinds of features, called as in MLflow's signatures."""
+DOUBLE, STRING, DATETIME, EMPTY = "double", "string", "datetime", "empty"
+"""The kinds of features, called as in MLflow's signatures; and of those without a value in training, which are not used
+and may hold anything later."""
 
 MAX_ONE_HOT = 12
 """A string column with more distinct values than this is encoded by target means instead of one column a value."""
@@ -50,7 +51,7 @@ def model_frame(table: pa.Table, kinds: Mapping[str, str], source: str, *, rows_
     Returns:
         Shape (n, features). Numbers and booleans are float64 with NaN for missing and infinite values (see
         :data:`~mlops_assets.steps.row_hash.LARGEST`), dates
-        datetime64 with NaT, strings are ``str`` with ``""`` for missing.
+        datetime64 with NaT, strings are ``str`` with ``""`` for missing, empty columns are NaN.
 
     Raises:
         DataError: A column is missing, or holds what is not of its kind.
@@ -77,7 +78,7 @@ def fitting_rows(table: pa.Table, kinds: Mapping[str, str], source: str) -> NDAr
     _refuse_missing(table, kinds, source)
     fits = np.ones(table.num_rows, dtype=np.bool_)
     for name, kind in kinds.items():
-        if kind != STRING:
+        if kind not in (STRING, EMPTY):
             fits &= _castable_cells(table[name], _arrow_type(kind))
     return fits
 
@@ -120,7 +121,7 @@ def build_pipeline(
     """An unfitted pipeline for these features.
 
     Args:
-        frame: The training features, to tell low from high cardinality.
+        frame: The training features, to distinguish low from high cardinality.
         kinds: Feature -> kind.
         estimator: ``hist_gradient_boosting``, ``random_forest`` or ``logistic_regression``.
         imputation: ``mean``, ``median`` or ``most_frequent``.
@@ -147,6 +148,7 @@ def build_pipeline(
         ("dates", dates, [name for name, kind in kinds.items() if kind == DATETIME]),
         ("low_cardinality", OneHotEncoder(handle_unknown="ignore", sparse_output=False), low),
         ("high_cardinality", _target_encoder(seed), [name for name in strings if name not in low]),
+        ("empty", "drop", [name for name, kind in kinds.items() if kind == EMPTY]),
     ]
     # An empty group is left out: its unfitted encoder would be part of the model for nothing.
     stages: list[tuple[str, Any]] = [("features", ColumnTransformer([group for group in groups if group[2]]))]
@@ -157,14 +159,23 @@ def build_pipeline(
 
 def class_probabilities(pipeline: Pipeline, frame: pd.DataFrame) -> NDArray[np.float64]:
     """Probability of each class. Shape (n, classes), in the order of ``pipeline.classes_``."""
-    with openmp_threads_for(frame.size):
+    from joblib import parallel_config
+
+    # A forest adds up its trees' answers in the order in which threads end: the last digit would change by chance.
+    with openmp_threads_for(frame.size), parallel_config("sequential"):
         proba: NDArray[np.float64] = pipeline.predict_proba(frame)
     return proba
 
 
 def kinds_of(pipeline: Pipeline) -> dict[str, str]:
     """The features that a fitted pipeline was trained on, in their order."""
-    kind_of_group = {"numbers": DOUBLE, "dates": DATETIME, "low_cardinality": STRING, "high_cardinality": STRING}
+    kind_of_group = {
+        "numbers": DOUBLE,
+        "dates": DATETIME,
+        "low_cardinality": STRING,
+        "high_cardinality": STRING,
+        "empty": EMPTY,
+    }
     transformer = pipeline.named_steps["features"]
     kinds = {
         name: kind_of_group[group]
@@ -225,6 +236,8 @@ def _arrow_type(kind: str) -> pa.DataType:
 def _representation(column: pa.ChunkedArray, kind: str, name: str, source: str, rows_before: int) -> Any:
     if kind == STRING:
         return pc.fill_null(column.cast(pa.string()), "").to_pandas()
+    if kind == EMPTY:
+        return np.full(len(column), np.nan)
     wanted = _arrow_type(kind)
     try:
         # A column without any value is typed as numbers in the file, whatever it is on other days.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_assets import __version__
-from mlops_assets.steps.features import model_frame
+from mlops_assets.steps.features import DOUBLE, EMPTY, model_frame
 from mlops_assets.steps.skops_io import held_types
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def describe(
     estimator = pipeline.named_steps["estimator"]
     return {
         "engine": ENGINE,
-        "columns": dict(kinds),
+        # A signature knows no empty columns: numbers, which the model never looks at.
+        "columns": {name: DOUBLE if kind == EMPTY else kind for name, kind in kinds.items()},
         "output": _OUTPUTS.get(np.asarray(pipeline.classes_).dtype.kind, "string"),
         "classes": [str(one) for one in pipeline.classes_],
         "example": {

@@ -14,6 +14,10 @@ from mlops_assets.sources.generate import MAX_ROWS, SOURCES
 _ID_OF_TRANSACTIONS = "TRANSACTION_ID"
 _FIRST, _LAST = "1970-01-01", "2199-12-31"
 _MAX_SEED = 2**32 - 1
+_MISSING = (
+    "NA", "N/A", "n/a", "#N/A", "#NA", "#N/A N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "none", "-",
+    "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
+)  # fmt: skip
 _training = partial(setting, section="Training")
 _gate = partial(setting, section="Gate")
 
@@ -74,6 +78,12 @@ class Parameters:
     text_columns: tuple[str, ...] = setting(
         (),
         "Columns of delivered files that are text even where they look like numbers (`01`), separated by commas.",
+        parse=names,
+    )
+    missing_values: tuple[str, ...] = setting(
+        _MISSING,
+        "Words that mean in delivered files that a value is missing, separated by commas. Empty and blank cells always"
+        " do.",
         parse=names,
     )
     drop_columns: tuple[str, ...] = setting(

@@ -85,9 +85,11 @@ def _without(data: pa.Table, label: str, params: Parameters, ds: str) -> pa.Tabl
 
 
 def _join_by_position(table: pa.Table, target: pa.Table, label: str, params: Parameters, ds: str) -> pa.Table:
-    if table.num_rows != target.num_rows:
-        raise lengths_differ(table.num_rows, target.num_rows, params, ds)
-    return table.append_column(params.target_column, target[label])
+    rows = table.num_rows
+    # Further empty lines at the end of a file of one column are no targets.
+    if target.num_rows < rows or target[label].null_count - target[label][:rows].null_count < target.num_rows - rows:
+        raise lengths_differ(rows, target.num_rows, params, ds)
+    return table.append_column(params.target_column, target[label][:rows])
 
 
 def _join_by_id(table: pa.Table, target: pa.Table, label: str, params: Parameters, ds: str) -> tuple[pa.Table, int]:

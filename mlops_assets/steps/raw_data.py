@@ -1,4 +1,4 @@
-"""How a day's raw data come to be: ``generate`` emulates them, ``register`` accepts what somebody delivered."""
+"""How a day's raw data come to be: ``generate`` emulates them, ``register`` accepts what was delivered."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def generate(_inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome
 
 
 def register(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
-    """Accept the files that somebody delivered for a day; they stay as they are.
+    """Accept the files that were delivered for a day; they stay as they are.
 
     Raises:
         DataError: ``data.csv`` is missing or broken. A broken target is registered with its problem.
@@ -78,8 +78,9 @@ def _target_problem(data: Scan, target: Scan, params: Parameters, ds: str) -> st
     except DataError as error:
         return str(error)
     by_id = params.id_column in data_columns and params.id_column in target_columns
-    if not by_id and data.info.rows != target.info.rows:
-        return str(lengths_differ(data.info.rows or 0, target.info.rows or 0, params, ds))
+    rows, targets = data.info.rows or 0, target.info.rows or 0
+    if not by_id and not targets - target.empty_lines_at_end <= rows <= targets:
+        return str(lengths_differ(rows, targets, params, ds))
     return None
 
 
@@ -95,7 +96,7 @@ def target_name(columns: list[str], params: Parameters, ds: str) -> str:
     """Which column of ``target.csv`` holds the target.
 
     Raises:
-        DataError: It cannot be told.
+        DataError: It cannot be known.
     """
     names = [name for name in columns if name != params.id_column]
     if params.target_column in names:

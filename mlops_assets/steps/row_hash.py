@@ -19,7 +19,7 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _MISSING = np.uint64(0x5851F42D4C957F2D)
 _FIRST_BYTES = np.array([2 ** (8 * count) - 1 for count in range(9)], dtype=np.uint64)
-_EXACT_IN_FLOAT = 2**53  # beyond that a float cannot tell neighbouring integers apart
+_EXACT_IN_FLOAT = 2**53  # beyond that neighbouring integers are the same float
 
 
 def row_hashes(table: pa.Table) -> NDArray[np.uint64]:

@@ -68,9 +68,9 @@ def load_model(data: bytes, what: str, libraries: Mapping[str, str] | None = Non
         if way_out := _other_version(libraries or {}):
             why = f"{way_out} ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
         elif isinstance(error, UntrustedTypesFoundException):
-            foreign = sorted(set(held_types(data)) - set(TRUSTED_TYPES))
+            untrusted = sorted(set(held_types(data)) - set(TRUSTED_TYPES))
             why = (
-                f"it holds types that are not trusted: {', '.join(foreign)}. Expected a scikit-learn pipeline of our"
+                f"it holds types that are not trusted: {', '.join(untrusted)}. Expected a scikit-learn pipeline of our"
                 " own training. Train the model again, or promote another version."
             )
         else:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mlops_assets.errors import DataError
 from mlops_assets.steps.declaration import Outcome
-from mlops_assets.steps.features import build_pipeline, feature_kinds, model_frame
+from mlops_assets.steps.features import EMPTY, build_pipeline, feature_kinds, model_frame
 from mlops_assets.steps.model_description import EXAMPLE_ROWS, describe
 from mlops_assets.steps.row_hash import class_balance
 from mlops_assets.steps.skops_io import dump_model
@@ -34,25 +34,44 @@ def train(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
         without loading it (:func:`mlops_assets.steps.model_description.describe`).
 
     Raises:
-        DataError: The rows have fewer than two classes, or the days' columns do not fit together.
+        DataError: The rows have fewer than two classes or no values, the days' columns do not fit together, or
+            scikit-learn refuses the rows.
     """
     table = stacked(inputs[TRAIN], f"split/{ds}/{TRAIN}", params.target_column)
     balance = class_balance(table[params.target_column])
     if len(balance) < 2:  # noqa: PLR2004
+        found = (
+            f"all {table.num_rows:,} rows are of class {next(iter(balance))!r}"
+            if balance
+            else "there is no row to train on: all were held out"
+        )
         raise DataError(
-            f"split/{ds}/{TRAIN}: a model needs rows of at least two classes, and all {table.num_rows:,} rows are of"
-            f" class {next(iter(balance), None)!r}. Train on more days (MLOPS_TRAIN_WINDOW_DAYS, now"
-            f" {params.train_window_days}) or on another day; the model in production stays."
+            f"split/{ds}/{TRAIN}: a model needs rows of at least two classes, and {found}. Train on more days"
+            f" (MLOPS_TRAIN_WINDOW_DAYS, now {params.train_window_days}) or on another day; the model in production"
+            " stays."
         )
     kinds = feature_kinds(table.schema, without=(params.id_column, params.target_column))
+    kinds |= {name: EMPTY for name in kinds if table[name].null_count == len(table)}
+    if all(kind == EMPTY for kind in kinds.values()):
+        raise DataError(
+            f"split/{ds}/{TRAIN}: no column has a value, so there is nothing to learn from. Deliver the day again, or"
+            f" train on more days (MLOPS_TRAIN_WINDOW_DAYS, now {params.train_window_days})."
+        )
     frame = model_frame(table, kinds, f"split/{ds}/{TRAIN}")
     pipeline = build_pipeline(frame, kinds, estimator=params.estimator, imputation=params.imputation, seed=params.seed)
     with openmp_threads_for(frame.size), warnings.catch_warnings():
         # A class of fewer rows than the target encoder has folds: it still encodes, over fewer rows.
         warnings.filterwarnings("ignore", message="The least populated class")
-        # A column without any value is kept and filled with zeros, on purpose.
+        # A column of infinite numbers only is kept and filled with zeros, on purpose.
         warnings.filterwarnings("ignore", message="Skipping features without any observed values")
-        pipeline.fit(frame, table[params.target_column].to_numpy())
+        try:
+            pipeline.fit(frame, table[params.target_column].to_numpy())
+        except ValueError as error:  # such as more folds than rows of any class
+            raise DataError(
+                f"split/{ds}/{TRAIN}: no model can be fitted to these {table.num_rows:,} rows of {len(balance):,}"
+                f" classes ({str(error).splitlines()[0]}). Train on more days (MLOPS_TRAIN_WINDOW_DAYS, now"
+                f" {params.train_window_days}); the model in production stays."
+            ) from error
     metadata = {
         "rows_train": table.num_rows,
         "days": len(inputs[TRAIN]),

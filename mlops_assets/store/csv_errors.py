@@ -5,6 +5,7 @@ Rows are counted as data rows: the header is not one, the first row below it is 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -43,22 +44,46 @@ class Block:
         return pacsv.read_csv(
             pa.BufferReader(self.body),
             pacsv.ReadOptions(column_names=self.names, use_threads=threads),
-            pacsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=b'"' in self.body),
+            pacsv.ParseOptions(
+                delimiter=self.delimiter,
+                newlines_in_values=b'"' in self.body,
+                ignore_empty_lines=len(self.names) > 1,  # in a file of one column they are missing values
+            ),
             convert,
         )
 
 
-def check_utf8(text: bytes, source: str, first_row: int) -> None:
-    """Refuse text that is not UTF-8; ``first_row`` is the number of its first line (0 is the header)."""
+def check_text(text: bytes, source: str, first_row: int) -> None:
+    """Refuse what is not UTF-8, or has a NUL or a second byte order mark in it.
+
+    Args:
+        text: Some whole lines.
+        source: What to call the file in messages.
+        first_row: The number of the first line (0 is the header).
+    """
+
+    def place(byte: int) -> str:
+        row = first_row + text.count(b"\n", 0, byte)
+        return f"row {row}" if row else "the header"
+
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as error:
-        row = first_row + text.count(b"\n", 0, error.start)
-        place = f"row {row}" if row else "the header"
         raise DataError(
-            f"{source}, {place}: byte {text[error.start]:#04x} is not UTF-8. Write the file as UTF-8"
+            f"{source}, {place(error.start)}: byte {text[error.start]:#04x} is not UTF-8. Write the file as UTF-8"
             " (in pandas: to_csv(..., encoding='utf-8'))."
         ) from error
+    if (nul := text.find(b"\0")) >= 0:
+        raise DataError(
+            f"{source}, {place(nul)}: it has a NUL byte, which no text has: the file is damaged, or is not written as"
+            " UTF-8. Deliver it again."
+        )
+    mark = text.find(b"\n" + codecs.BOM_UTF8) + 1
+    if mark or (first_row and text.startswith(codecs.BOM_UTF8)):
+        raise DataError(
+            f"{source}, {place(mark)}: it begins with a byte order mark, as only a file does: two files were put"
+            " together. Deliver one table with one header."
+        )
 
 
 def check_header(text: bytes, source: str, delimiter: str) -> tuple[list[str], bytes]:
@@ -68,11 +93,13 @@ def check_header(text: bytes, source: str, delimiter: str) -> tuple[list[str], b
         The column names and the text below the header.
 
     Raises:
-        DataError: Empty file, wrong delimiter, a nameless column or the same name twice.
+        DataError: Empty file, wrong delimiter, a nameless column, the same name twice, or empty lines before the only
+            column's name.
     """
     if not text.strip():
         raise DataError(f"{source} is empty. Expected a header line and at least one row. Deliver the file again.")
-    header, _, body = text.lstrip(b"\r\n").partition(b"\n")
+    start = text.lstrip(b"\r\n")
+    header, _, body = start.partition(b"\n")
     line = header.decode("utf-8-sig").rstrip("\r")
     try:
         names = next(csv.reader(io.StringIO(line), delimiter=delimiter))
@@ -86,6 +113,8 @@ def check_header(text: bytes, source: str, delimiter: str) -> tuple[list[str], b
             f"{source}: the header has one column, {line[:_SHOWN]!r}: its cells are not separated by {delimiter!r} but,"
             f" it seems, by {other!r}. Write the file with {delimiter!r}, or set MLOPS_CSV_DELIMITER to {other!r}."
         )
+    if len(names) == 1 and start != text:
+        raise DataError(f"{source} begins with an empty line. Expected the name of the column. Deliver the file again.")
     if nameless := [place for place, name in enumerate(names, 1) if not name.strip()]:
         raise DataError(f"{source}: column {nameless[0]} has no name in the header. Give every column a name.")
     if twice := [name for name, count in Counter(names).items() if count > 1]:

@@ -1,4 +1,4 @@
-"""CSV files that somebody else delivers: checked and described in one pass, in bounded memory.
+"""CSV files that others deliver: checked and described in one pass, in bounded memory.
 
 The pass takes the digest, counts rows and missing values, infers the column types over the whole file (not only its
 beginning) and refuses what is broken. Later readers use the types that were found here.
@@ -7,6 +7,7 @@ beginning) and refuses what is broken. Later readers use the types that were fou
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from mlops_assets.errors import DataError
-from mlops_assets.store.csv_errors import Block, check_header, check_utf8, explain, unclosed_quote
+from mlops_assets.store.csv_errors import Block, check_header, check_text, explain, unclosed_quote
+from mlops_assets.store.disk import open_regular
 from mlops_assets.store.manifest import FileInfo
+from mlops_assets.store.mixed_columns import MixedColumns
 from mlops_assets.store.publish import sha256
-from mlops_assets.store.tables import FOREIGN_NULLS
+from mlops_assets.store.tables import BLANKS
 
 BLOCK_BYTES = 32 << 20
 MAX_ROW_BYTES = 64 << 20
@@ -37,6 +40,7 @@ class Scan:
         missing: Column name -> number of missing values.
         head: The first block of rows.
         ends_with_newline: False may mean that the file was cut off inside its last value.
+        empty_lines_at_end: Of a file of one column: rows of a missing value, or nothing that anybody meant.
         repeated_ids: Rows whose id stands in an earlier row; None where nobody counted or there is no id.
     """
 
@@ -44,6 +48,7 @@ class Scan:
     missing: dict[str, int]
     head: pa.Table
     ends_with_newline: bool
+    empty_lines_at_end: int = 0
     repeated_ids: int | None = None
 
 
@@ -55,8 +60,12 @@ class Broken:
 
 
 def broken(path: Path, problem: str) -> Broken:
-    """Describe a delivered file that was refused."""
-    return Broken(FileInfo(path.name, sha256(path), path.stat().st_size, delimiter=",", problem=problem))
+    """Describe a delivered file that was refused; one that cannot even be read has no digest."""
+    try:
+        digest, size = sha256(path), path.stat().st_size
+    except PermissionError:
+        digest, size = "", -1
+    return Broken(FileInfo(path.name, digest, size, delimiter=",", problem=problem))
 
 
 def scan(
@@ -65,6 +74,7 @@ def scan(
     *,
     delimiter: str = ",",
     text_columns: Iterable[str] = (),
+    missing_values: Iterable[str] = (),
     observe: Callable[[pa.Table], None] | None = None,
 ) -> Scan:
     """Check and describe a delivered CSV file.
@@ -74,29 +84,38 @@ def scan(
         source: What to call the file in messages.
         delimiter: Between the cells.
         text_columns: Columns to keep as text whatever they look like (identifiers: ``007`` stays ``007``).
-        observe: Called with each block of rows, in order: what else somebody wants to know in the one pass.
+        missing_values: Words that mean that a value is missing; blank cells always do.
+        observe: Called with each block of rows, in order: what else is to be known from the one pass.
 
     Raises:
         DataError: Missing, empty, no rows, not UTF-8, a broken row, an unclosed quote, a wrong delimiter, bad column
-            names; the message says where and what to do.
+            names, a column of numbers with few other cells; the message says where and what to do.
     """
     digest, rows, size, last = hashlib.sha256(), 0, 0, b""
     names: list[str] = []
     types: dict[str, pa.DataType] = {}
     missing: dict[str, int] = {}
     head: pa.Table | None = None
+    mixed, empty_lines = MixedColumns(text_columns), 0
+    convert = pacsv.ConvertOptions(
+        column_types=dict.fromkeys(text_columns, pa.string()),
+        null_values=[*BLANKS, *missing_values],
+        strings_can_be_null=True,
+    )
     for text in _blocks(path, source):
         digest.update(text)
         size, last = size + len(text), text[-1:]
         first_row = 0 if head is None else rows + 1
-        check_utf8(text, source, first_row)
+        check_text(text, source, first_row)
         if text.count(b'"') % 2:
             raise unclosed_quote(text, source, first_row)
         body = text
         if head is None:
             names, body = check_header(text, source, delimiter)
-        table = _parse(Block(body, names, rows, source, delimiter), text_columns)
+        table = _parse(Block(body, names, rows, source, delimiter), convert)
+        mixed.add(table, rows)
         rows += table.num_rows
+        empty_lines = _empty_lines_at_end(body, empty_lines) if len(names) == 1 else 0
         if observe is not None:
             observe(table)
         for name, column in zip(names, table.columns, strict=True):
@@ -105,17 +124,25 @@ def scan(
         head = table if head is None else head
     if head is None or not rows:
         raise DataError(f"{source} has a header and no rows. Expected at least one row. Deliver the file again.")
+    mixed.refuse(source)
     # A column without any value is read as numbers.
     columns = {name: str(pa.float64() if pa.types.is_null(kind) else kind) for name, kind in types.items()}
-    return Scan(FileInfo(path.name, digest.hexdigest(), size, rows, columns, delimiter), missing, head, last == b"\n")
+    info = FileInfo(path.name, digest.hexdigest(), size, rows, columns, delimiter, tuple(missing_values))
+    return Scan(info, missing, head, last == b"\n", empty_lines)
 
 
 def _blocks(path: Path, source: str) -> Iterator[bytes]:
     """The file in pieces that end at the end of a row."""
     if not path.is_file():
-        found = "is no regular file" if path.exists() else "is missing"
+        found = "is no regular file" if os.path.lexists(path) else "is missing"
         raise DataError(f"{source} {found}. Expected a CSV file; deliver it, then run this again.")
-    with path.open("rb") as file:
+    try:
+        file = open_regular(path)
+    except OSError as error:
+        raise DataError(
+            f"{source} cannot be read: {error.strerror}. Give the user that runs mlops-assets the rights to read it."
+        ) from error
+    with file:
         rest = b""
         while data := file.read(BLOCK_BYTES):
             rest += data
@@ -137,16 +164,30 @@ def _last_row_end(data: bytes) -> int:
     return end
 
 
-def _parse(block: Block, text_columns: Iterable[str]) -> pa.Table:
-    if not block.body.strip():
+def _empty_lines_at_end(body: bytes, before: int) -> int:
+    """How many empty lines the file ends with, after the further lines of ``body``."""
+    content = body.rstrip(b"\r\n")
+    return body.count(b"\n") + before if not content else max(0, body.count(b"\n", len(content)) - 1)
+
+
+def _parse(block: Block, convert: pacsv.ConvertOptions) -> pa.Table:
+    if not block.body or (len(block.names) > 1 and not block.body.strip(b"\r\n")):
         return pa.table({name: pa.nulls(0) for name in block.names})
-    convert = pacsv.ConvertOptions(
-        column_types=dict.fromkeys(text_columns, pa.string()), null_values=FOREIGN_NULLS, strings_can_be_null=True
-    )
     try:
-        return block.read(convert)
+        table = block.read(convert)
+        kinds = {name: _plain(column) for name, column in zip(block.names, table.columns, strict=True)}
+        if dates := {name: kind for name, kind in kinds.items() if pa.types.is_timestamp(kind)}:
+            # Arrow finds dates with blanks around them, and cannot read them when it knows that they are dates.
+            convert = pacsv.ConvertOptions(
+                column_types=dates,
+                include_columns=[*dates],
+                null_values=convert.null_values,
+                strings_can_be_null=True,
+            )
+            block.read(convert)
     except pa.ArrowInvalid as error:
         raise explain(error, block, convert) from error
+    return table
 
 
 def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:

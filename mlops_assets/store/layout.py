@@ -37,6 +37,19 @@ SCORES = "scores.csv"
 VERDICT = "verdict.json"
 PREDICTIONS = "predictions.csv"
 
+FILES = {
+    "raw_data": (DATA, TARGET),
+    "processed": (TRAIN_DATA,),
+    "split": (TRAIN, VAL),
+    "model": (MODEL, MODEL_DESCRIPTION),
+    "metrics": (METRICS,),
+    "production_model": (PRODUCTION,),
+    "predictions": (PREDICTIONS,),
+    "scores": (SCORES,),
+    "verdict": (VERDICT,),
+}
+"""The names that the files of a partition of each asset may have; no other name in a manifest is ever used."""
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _VERSION = re.compile(r"v[1-9]\d{0,9}")
 

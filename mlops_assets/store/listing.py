@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Stamp(NamedTuple):
-    """Distinguishes a file from its successor.
+    """What distinguishes a file from its successor.
 
     Attributes:
         size: Bytes.
@@ -83,7 +83,7 @@ class Survey:
 
 def _slim(manifest: Manifest) -> Manifest:
     """Without columns and metadata: thousands of manifests stay in memory."""
-    files = tuple(replace(info, columns=None) for info in manifest.files)
+    files = tuple(replace(info, columns=None, missing_values=()) for info in manifest.files)
     return replace(manifest, files=files, metadata={})
 
 

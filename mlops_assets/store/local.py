@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mlops_assets.errors import DataError, MissingPartitionError
 from mlops_assets.store import layout, publish
+from mlops_assets.store.disk import open_regular, read_regular, storage_errors
 from mlops_assets.store.manifest import FileInfo, Manifest
 
 if TYPE_CHECKING:
@@ -49,16 +50,17 @@ class LocalStore:
     def manifest(self, asset: str, ds: str) -> Manifest | None:
         """What is published of a day, or None."""
         folder = self.folder(asset, ds)
-        publish.settle(folder, asset)
         path = folder / layout.manifest_name(asset)
-        try:
-            return Manifest.from_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(
-                f"{path} is not a manifest that this version can read ({error}). Materialize {asset} of {ds} again."
-            ) from error
+        with storage_errors(f"{asset} of {ds} cannot be read", folder):
+            publish.settle(folder, asset)
+            try:
+                return _manifest_of(asset, ds, read_regular(path))
+            except FileNotFoundError:
+                return None
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise DataError(
+                    f"{path} is not a manifest that this version can read ({error}). Materialize {asset} of {ds} again."
+                ) from error
 
     def require(self, asset: str, ds: str) -> Manifest:
         """What is published of a day.
@@ -124,7 +126,7 @@ class LocalStore:
         Leaving the block without a commit, by an error or not, leaves the earlier partition as it was.
         """
         folder, names = self.folder(asset, ds), list(names)
-        with publish.locked(folder):
+        with storage_errors(f"{asset} of {ds} was not published", folder), publish.locked(folder):
             for name in names:
                 publish.staged(folder, name).unlink(missing_ok=True)  # left by a publication that was killed
             try:
@@ -133,7 +135,7 @@ class LocalStore:
                 publish.discard(folder, asset, names)
 
     def is_own(self, asset: str, ds: str, name: str) -> bool:
-        """Whether an existing file was published here, not delivered.
+        """Whether a file that is there was published here, not delivered.
 
         Others only deliver raw data; there the content decides, because they may overwrite what was made here.
         """
@@ -145,7 +147,9 @@ class LocalStore:
             return False
         found = None if manifest is None else next((info for info in manifest.files if info.name == name), None)
         path = self.folder(asset, ds) / name
-        return found is not None and found.delimiter is None and publish.sha256(path) == found.sha256
+        if found is None or found.delimiter is not None:
+            return False
+        return path.is_file() and publish.sha256(path) == found.sha256
 
     def info(self, asset: str, ds: str, name: str) -> FileInfo:
         """The manifest's entry of a published file; see :meth:`read_bytes` for the errors."""
@@ -170,8 +174,9 @@ class LocalStore:
         while True:
             with contextlib.ExitStack() as stack:
                 file: IO[bytes] | None = None
-                with contextlib.suppress(FileNotFoundError):
-                    file = stack.enter_context((self.folder(asset, ds) / name).open("rb", buffering=0))
+                place = self.folder(asset, ds) / name
+                with storage_errors(f"{asset} of {ds} cannot be read", place), contextlib.suppress(FileNotFoundError):
+                    file = stack.enter_context(open_regular(place))
                 before, info = info, self.info(asset, ds, name)
                 if info != before:
                     continue
@@ -189,6 +194,20 @@ class LocalStore:
             f"{self.relative(asset, ds, name)} {how} since {asset} of {ds} was published (its digest is not the one in"
             f" {layout.manifest_name(asset)}). Run: mlops-assets materialize {asset} --partition {ds}"
         )
+
+
+def _manifest_of(asset: str, ds: str, text: bytes) -> Manifest:
+    """A manifest whose names can be trusted.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: The text is none of this partition.
+    """
+    manifest = Manifest.from_json(text)
+    if (manifest.asset, manifest.partition) != (asset, ds):
+        raise ValueError(f"it is of {manifest.asset} of {manifest.partition}")
+    if unknown := {info.name for info in manifest.files} - {*layout.FILES[asset]}:
+        raise ValueError(f"{asset} has no {', '.join(map(str, unknown))}")
+    return manifest
 
 
 class Publication:
@@ -217,7 +236,8 @@ class Publication:
 
     def bytes(self, name: str, data: bytes) -> FileInfo:
         """Stage any other file."""
-        self._staged(name).write_bytes(data)
+        with self._staged(name).open("xb") as file:
+            file.write(data)
         return FileInfo(name, hashlib.sha256(data).hexdigest(), len(data))
 
     def json(self, name: str, content: Mapping[str, Any]) -> FileInfo:
@@ -254,12 +274,12 @@ class Publication:
         """Where to write a file.
 
         Raises:
-            DataError: A delivered file is in its place and would be overwritten.
+            DataError: In its place lies a delivered file, which would be overwritten.
         """
         if (self._folder / name).exists() and not self._store.is_own(self._asset, self.ds, name):
             path = self._store.relative(self._asset, self.ds, name)
             raise DataError(
-                f"{path} was delivered, not generated; it was not overwritten. To work with delivered"
+                f"{path} was delivered and not made here; it was not overwritten. To work with delivered"
                 f" data set MLOPS_SOURCE=files; to have {self._asset} made here, move the file away first."
             )
         return publish.staged(self._folder, name)

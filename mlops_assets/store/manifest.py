@@ -24,6 +24,7 @@ class FileInfo:
         rows: Data rows (header not counted) of a table; None for other files.
         columns: Column name -> Arrow type of a table, in the file's order; None for other files.
         delimiter: Between the cells of a delivered file; None for our own files.
+        missing_values: What else than blanks means in a delivered file that there is no value.
         problem: Why a delivered file cannot be used; None where it can.
     """
 
@@ -33,6 +34,7 @@ class FileInfo:
     rows: int | None = None
     columns: dict[str, str] | None = None
     delimiter: str | None = None
+    missing_values: tuple[str, ...] = ()
     problem: str | None = None
 
 
@@ -96,5 +98,7 @@ class Manifest:
         content = json.loads(text)
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise ValueError(f"not a manifest of format {FORMAT}")
-        files = tuple(FileInfo(**info) for info in content.pop("files"))
+        files = tuple(
+            FileInfo(**{**info, "missing_values": tuple(info["missing_values"])}) for info in content.pop("files")
+        )
         return cls(files=files, **content)

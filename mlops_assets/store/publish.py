@@ -9,6 +9,9 @@ Protocol, in the partition's folder, under a lock on it:
 A crash before 2 leaves the old partition, and staged files that the next publication removes. A crash after 2
 is finished by whoever reads or publishes the partition next (:func:`settle`, :func:`locked`). Renames are atomic, so
 no file is ever half-written under its final name.
+
+Others may write to the folder, too: a draft is always a new file and follows no link, and of a publication that was cut
+off only the files that the layout knows are moved, to their own places.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlops_assets.store.layout import manifest_name
+from mlops_assets.errors import DataError
+from mlops_assets.store.disk import open_regular, read_regular
+from mlops_assets.store.layout import FILES, manifest_name
 from mlops_assets.store.manifest import Manifest
 
 
@@ -33,8 +38,9 @@ def locked(folder: Path) -> Iterator[None]:
     """
     descriptor = _locked_descriptor(folder)
     try:
-        for intent in sorted(folder.glob(f".{manifest_name('*')}.next")):
-            _resume(folder, intent)
+        for asset in FILES:
+            if is_begun(folder, asset):
+                _resume(folder, asset)
         yield
     finally:
         os.close(descriptor)
@@ -48,14 +54,16 @@ def staged(folder: Path, name: str) -> Path:
 def commit(folder: Path, manifest: Manifest) -> None:
     """Publish the staged files that ``manifest`` lists, and the manifest.
 
-    A listed file that was not staged must already be in its place (a file that somebody else delivered).
+    A listed file that was not staged must already be in its place (a delivered file).
     """
     for info in manifest.files:
         path = staged(folder, info.name)
         if path.exists():
             _flush(path)
     draft = staged(folder, manifest_name(manifest.asset))
-    draft.write_text(manifest.to_json(), encoding="utf-8")
+    draft.unlink(missing_ok=True)
+    with draft.open("xb") as file:
+        file.write(manifest.to_json().encode())
     _flush(draft)
     draft.replace(_intent(folder, manifest.asset))
     _flush(folder)
@@ -64,15 +72,14 @@ def commit(folder: Path, manifest: Manifest) -> None:
 
 def settle(folder: Path, asset: str) -> None:
     """Finish a publication that was committed and then cut off. Cheap where there is none."""
-    intent = _intent(folder, asset)
-    if intent.exists():
+    if is_begun(folder, asset):
         with locked(folder):
             pass
 
 
 def is_begun(folder: Path, asset: str) -> bool:
     """Whether a publication was committed and not finished."""
-    return _intent(folder, asset).exists()
+    return os.path.lexists(_intent(folder, asset))
 
 
 def discard(folder: Path, asset: str, names: list[str]) -> None:
@@ -93,7 +100,7 @@ def _locked_descriptor(folder: Path) -> int:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(folder, os.O_RDONLY)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), folder.stat()):
@@ -101,32 +108,48 @@ def _locked_descriptor(folder: Path) -> int:
             os.close(descriptor)  # a publisher that gave up has removed the folder while this one waited
 
 
-def _resume(folder: Path, intent: Path) -> None:
-    """Finish a publication that was cut off, unless other files were delivered there since."""
-    manifest = Manifest.from_json(intent.read_text(encoding="utf-8"))
-    if _has_foreign_file(folder, manifest):
-        for info in manifest.files:
-            staged(folder, info.name).unlink(missing_ok=True)
-        intent.unlink()
-    else:
+def _resume(folder: Path, asset: str) -> None:
+    """Finish a publication that was cut off; drop it if others have put files there since, or if it is none of ours."""
+    manifest = _intended(folder, asset)
+    if manifest is not None and not _has_foreign_file(folder, manifest):
         _finish(folder, manifest)
+        return
+    for name in FILES[asset]:
+        staged(folder, name).unlink(missing_ok=True)
+    _intent(folder, asset).unlink()
+
+
+def _intended(folder: Path, asset: str) -> Manifest | None:
+    """What a publication was about to publish, if it can have been ours.
+
+    In ``raw_data`` others deliver: there only what was generated here is finished; a delivery is registered again.
+    """
+    try:
+        manifest = Manifest.from_json(read_regular(_intent(folder, asset)))
+        is_ours = manifest.asset == asset and {info.name for info in manifest.files} <= {*FILES[asset]}
+        is_ours = is_ours and not any(info.delimiter for info in manifest.files)
+    except (OSError, DataError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return manifest if is_ours else None
 
 
 def _has_foreign_file(folder: Path, manifest: Manifest) -> bool:
     """Whether a staged file would overwrite one that the partition before did not have."""
     places = [folder / info.name for info in manifest.files if staged(folder, info.name).exists()]
     try:
-        before = Manifest.from_json((folder / manifest_name(manifest.asset)).read_text(encoding="utf-8"))
+        before = Manifest.from_json(read_regular(folder / manifest_name(manifest.asset)))
         known = {info.name: info.sha256 for info in before.files}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, DataError, ValueError, TypeError, KeyError, AttributeError):
         known = {}
-    return any(place.exists() and sha256(place) != known.get(place.name) for place in places)
+    return any(
+        os.path.lexists(place) and (not place.is_file() or sha256(place) != known.get(place.name)) for place in places
+    )
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """Hex digest of a regular file."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while data := file.read(1 << 20):
             digest.update(data)
     return digest.hexdigest()

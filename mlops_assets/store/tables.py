@@ -2,7 +2,7 @@
 
 A table that the pipeline wrote is read back with the column types of its manifest: an empty cell is a missing
 value, a quoted one never is, floats are written with as many digits as they need. The types of a table that
-somebody else wrote are found by :mod:`mlops_assets.store.delivered`.
+was delivered are found by :mod:`mlops_assets.store.delivered`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mlops_assets.store.manifest import FileInfo
 ROWS_PER_CHUNK = 65_536
 BYTES_PER_BLOCK = 2 << 20
 
-FOREIGN_NULLS = pacsv.ConvertOptions().null_values
-"""What counts as missing in a file that somebody else wrote: the empty cell, NA, NaN, null and their kin."""
+BLANKS = [" " * count for count in range(65)] + ["\t"]
+"""Cells of these are missing values in a delivered file, in every column."""
 
 _WRITE = {"quoting_style": "needed", "batch_size": ROWS_PER_CHUNK}
 
@@ -36,13 +36,13 @@ def write_table(table: pa.Table, path: Path) -> FileInfo:
 
 
 def write_batches(batches: Iterable[pa.Table], schema: pa.Schema, path: Path) -> FileInfo:
-    """Write tables of one schema below one header; the digest is taken on the way.
+    """Write tables of one schema below one header into a new file; the digest is taken on the way.
 
     Chunks are turned to text in threads (Arrow lets go of the interpreter meanwhile) and written in order, a few
     at a time, so that memory stays bounded.
     """
     digest, rows, size = hashlib.sha256(), 0, 0
-    with path.open("wb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with path.open("xb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         waiting: deque[Future[bytes]] = deque()
 
         def drain(keep: int) -> None:
@@ -106,18 +106,18 @@ def _parsing(info: FileInfo, *, newlines_in_values: bool) -> pacsv.ParseOptions:
     return pacsv.ParseOptions(
         delimiter=info.delimiter or ",",
         newlines_in_values=newlines_in_values,
-        # The only column's missing value is an empty line. Other people leave empty lines in their files.
-        ignore_empty_lines=info.delimiter is not None or len(info.columns or ()) != 1,
+        # The only column's missing value is an empty line; between several columns it is none.
+        ignore_empty_lines=len(info.columns or ()) != 1,
     )
 
 
 def _conversion(info: FileInfo) -> pacsv.ConvertOptions:
-    foreign = info.delimiter is not None
+    delivered = info.delimiter is not None
     return pacsv.ConvertOptions(
         column_types={name: arrow_type(kind) for name, kind in (info.columns or {}).items()},
-        null_values=FOREIGN_NULLS if foreign else [""],
+        null_values=[*BLANKS, *info.missing_values] if delivered else [""],
         strings_can_be_null=True,
-        quoted_strings_can_be_null=foreign,
+        quoted_strings_can_be_null=delivered,
     )
 
 

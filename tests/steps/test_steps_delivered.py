@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 
 import pytest
 from projects import DS, NEXT, as_csv, mixed, with_labels, without_column
@@ -90,7 +91,7 @@ def test_the_target_may_come_later(delivered):
     made = delivered(data)
     assert made.make("register")["has_target"] is False
     # then processing says what is missing and what to do
-    assert f"raw_data of {DS} has no target.csv. Deliver it" in made.refused("process")
+    assert f"raw/{DS}/target.csv is missing. Deliver it" in made.refused("process")
     # and goes on when it came
     made.deliver(DS, target=target)
     made.make("register", "process")
@@ -199,11 +200,8 @@ DATA, TARGET = f"raw/{DS}/data.csv", f"raw/{DS}/target.csv"
         ('id,x\n1,"a\n', None, [DATA, "row 1", "quote", "cut off"]),
         ("id;x\n1;2\n", None, [DATA, "';'", "MLOPS_CSV_DELIMITER"]),
         (b"id,x\n1,a\n2,\xff\n", None, [DATA, "row 2", "UTF-8"]),
-        ("id,x\n1,2\n", "", [TARGET, "is empty"]),
-        ("id,x\n1,2\n", "id,target\n", [TARGET, "no rows"]),
-        ("x\n1\n2\n", "target\n1\n0\n1\n", [DATA, "2 rows", TARGET, "3", "row 2", "by position", "MLOPS_ID_COLUMN"]),
-        ("id,x\n1,2\n", "target\n1\n0\n", [TARGET, "goes on after row 1"]),
-        ("id,x\n1,2\n", "id,a,b\n1,2,3\n", [TARGET, "id, a, b", "MLOPS_TARGET_COLUMN"]),
+        (b"id,x\n1,a\n2,b\0\n", None, [DATA, "row 2", "NUL"]),
+        (mixed(ROWS, amount=lambda row: "?" if row == 7 else row / 3)[0], None, [DATA, "row 8", "'amount'", "'?'"]),
     ],
 )
 def test_what_cannot_be_used_is_refused_when_it_is_registered(delivered, data, target, expected):
@@ -219,6 +217,134 @@ def test_what_cannot_be_used_is_refused_when_it_is_registered(delivered, data, t
     for words in expected:
         assert words in message
     assert made.table("processed", "train_data.csv").num_rows == ROWS
+
+
+@pytest.mark.parametrize(
+    ("data", "target", "expected"),
+    [
+        ("id,x\n1,2\n", "", ["is empty"]),
+        ("id,x\n1,2\n", "id,target\n", ["no rows"]),
+        ("id,x\n1,2\n", b"id,target\n1,\xff\n", ["row 1", "UTF-8"]),
+        ("x\n1\n2\n", "target\n1\n0\n1\n", [DATA, "2 rows", "3", "row 2", "by position", "MLOPS_ID_COLUMN"]),
+        ("x\n1\n2\n", "target\n1\n", [DATA, "2 rows", "data.csv goes on after row 1"]),
+        ("id,x\n1,2\n", "target\n1\n0\n", ["goes on after row 1"]),
+        ("id,x\n1,2\n", "id,a,b\n1,2,3\n", ["id, a, b", "MLOPS_TARGET_COLUMN"]),
+    ],
+)
+def test_a_broken_target_stops_training_and_nothing_else(delivered, data, target, expected):
+    # given a day whose target cannot be used
+    made = delivered(data, target)
+    # when it is registered
+    metadata = made.make("register")
+    # then the day is there, with a warning, and only what needs the target is refused
+    assert metadata["has_target"] is False
+    for words in (TARGET, *expected):
+        assert words in metadata["warnings"][0]
+        assert words in made.refused("process")
+    assert made.table("raw_data", "data.csv").num_rows == metadata["rows"]
+    # and it goes on when a good one is delivered
+    rows = metadata["rows"]
+    made.deliver(DS, target="target\n" + "1\n" * rows)
+    assert made.make("register")["has_target"] is True
+    made.make("process")
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo"])
+def test_a_target_that_is_no_file_was_not_delivered(delivered, kind):
+    made = delivered(mixed(ROWS)[0])
+    place = made.store.folder("raw_data", DS) / "target.csv"
+    place.mkdir() if kind == "directory" else os.mkfifo(place)
+    assert made.make("register")["has_target"] is False
+    assert f"{TARGET} is missing. Deliver it (as a regular file)" in made.refused("process")
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "device"])
+@pytest.mark.parametrize("name", ["data.csv", "raw_data.manifest.json"])
+def test_what_is_no_file_stops_its_day_only(delivered, kind, name):
+    # given a day of which a file is none, and a good one
+    made = delivered(*mixed(ROWS))
+    made.make("register")
+    made.deliver(NEXT, *mixed(ROWS))
+    place = made.store.folder("raw_data", DS) / name
+    place.unlink()
+    if kind == "device":
+        place.symlink_to("/dev/zero")
+    else:
+        place.mkdir() if kind == "directory" else os.mkfifo(place)
+    # when both are registered and processed
+    registered = made.run("register", DS, NEXT)
+    processed = made.run("process", DS, NEXT)
+    # then the bad day is refused by name, if it cannot be replaced, and the other one goes on
+    assert registered[1].error is processed[1].error is None
+    if name == "data.csv" or kind == "directory":
+        assert name in (registered[0].error or "")
+        assert name in (processed[0].error or "")
+
+
+def test_words_for_missing_values_are_missing(processed):
+    # given columns of numbers, words and dates in which a value may be missing in many ways
+    ways = ["None", "NULL", "NaN", "N/A", "nan", "-", " ", "   ", "null", "n/a", ""]
+
+    def or_missing(value):
+        return lambda row: ways[row] if row < len(ways) else value(row)
+
+    table, _ = processed(
+        *mixed(
+            ROWS,
+            amount=or_missing(lambda row: row / 3),
+            colour=or_missing(lambda row: "red"),
+            day=or_missing(lambda row: "2024-01-01"),
+        )
+    )
+    # then it is missing, and the columns are what they are
+    assert [str(table[name].type) for name in ("amount", "colour", "day")] == ["double", "string", "timestamp[s]"]
+    assert [table[name].null_count for name in ("amount", "colour", "day")] == [len(ways)] * 3
+
+
+def test_which_words_are_missing_values_can_be_set(delivered):
+    # given a column of numbers with question marks
+    data, target = mixed(ROWS, amount=lambda row: "?" if row % 30 == 0 else row / 3)
+    made = delivered(data, target)
+    assert "MLOPS_MISSING_VALUES" in made.refused("register")
+    # when they are set as missing, then they are, also for later readers; a recipe of its own
+    again = delivered(data, target, missing_values="?, NA")
+    again.make("register", "process")
+    assert again.table("processed", "train_data.csv")["amount"].null_count == 2
+    assert again.store.require("raw_data", DS).settings["missing_values"] == ["?", "NA"]
+
+
+def test_empty_lines_of_a_target_of_one_column_are_missing_targets(processed):
+    # given targets without id of which the second and the last one are missing, as empty lines
+    table, metadata = processed("x\n1\n2\n3\n4\n", "target\n0\n\n1\n\n")
+    assert table.to_pydict() == {"x": [1, 3], "target": [0, 1]}
+    assert metadata["rows_without_target"] == 2
+    # and further ones at the end mean nothing
+    again, _ = processed("x\n1\n2\n3\n4\n", "target\n0\n\n1\n\n\n\n")
+    assert again.equals(table)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_handful_of_rows_trains_or_says_why_not(delivered, rows):
+    # given very few rows, which may all fall on one side of the split
+    trained = []
+    for first in range(0, 40, 4):
+        made = delivered(
+            as_csv(("id", "x", "word"), [(first + n, n, f"w{n}") for n in range(rows)]),
+            as_csv(("id", "target"), [(first + n, n % 2) for n in range(rows)]),
+            estimator="logistic_regression",
+        )
+        made.make("register", "process", "split")
+        # then training and evaluation work, or the message says what to do
+        (result,) = made.run("train", DS)
+        trained.append(result.error)
+        if result.error is None:
+            made.make("evaluate")
+        else:
+            assert "MLOPS_TRAIN_WINDOW_DAYS" in result.error
+    if rows == 1:
+        assert any("no row to train on" in error for error in trained)
+    else:
+        assert None in trained
 
 
 def test_a_missing_file_is_refused(project):

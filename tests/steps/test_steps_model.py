@@ -1,4 +1,4 @@
-"""Training and prediction, from split rows to scores, through the runner and a real MLflow store."""
+"""Training and prediction, from split rows to scores, through the runner."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from projects import DS, LATER, NEXT, as_csv, mixed, with_labels, without_column
 from sklearn.metrics import log_loss, roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from mlops_assets.runtime.request import Request
+from mlops_assets.runtime.runner import Runner
 from mlops_assets.steps import threads
-from mlops_assets.steps.features import kinds_of, model_frame
+from mlops_assets.steps.features import class_probabilities, kinds_of, model_frame
 from mlops_assets.steps.parameters import Parameters
 from mlops_assets.steps.skops_io import load_model
 from mlops_assets.steps.train import train
@@ -41,8 +43,9 @@ def split_day(project):
 def scored(serving):
     """The predictions of a day that is delivered to a project with a model."""
 
-    def score(data, ds=NEXT, **settings):
-        made = serving(**settings)
+    made = serving()
+
+    def score(data, ds=NEXT):
         made.deliver(ds, data)
         made.make("register", ds=ds)
         metadata = made.make("predict", ds=ds)
@@ -51,29 +54,50 @@ def scored(serving):
     return score
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_model_is_the_same_for_the_same_rows_and_another_for_others(split_day, estimator, monkeypatch):
     # given mixed columns
-    made = split_day(mixed(), mixed(seed=1), estimator=estimator)
+    made = split_day(mixed(200), mixed(200, seed=1), estimator=estimator)
+
+    def scores(ds):
+        pipeline = load_model(made.store.read_bytes("model", ds, "model.skops")[0], "the model")
+        rows = made.table("split", "val.csv")
+        return pipeline, class_probabilities(pipeline, model_frame(rows, kinds_of(pipeline), "the test"))
+
     # when a model is trained
-    first = made.make("train")
-    # then it knows them, is registered, and its file can be loaded
-    assert first["features"] == 8
-    assert first["rows_train"] == made.store.info("split", DS, "train.csv").rows
-    assert set(first["class_balance"]) == {"0", "1"}
-    assert (first["model_version"], made.tracking.registry.latest().digest) == (1, first["model_digest"])
-    pipeline = load_model(made.store.read_bytes("model", DS, "model.skops")[0])
+    metadata = made.make("train")
+    first = made.store.require("model", DS)
+    # then it knows them, and its file can be loaded
+    assert metadata["features"] == 8
+    assert metadata["rows_train"] == made.store.info("split", DS, "train.csv").rows
+    assert set(metadata["class_balance"]) == {"0", "1"}
+    pipeline, proba = scores(DS)
     assert list(pipeline.feature_names_in_) == made.table("split", "train.csv").column_names[1:-1]
-    # and training again, also with another number of threads, gives the same model and no new version
+    description = made.store.read_json("model", DS, "model.json")
+    assert list(description["columns"]) == list(pipeline.feature_names_in_)
+    assert description["columns"]["nothing"] == "double"
+    # and training again, also with another number of threads, gives the same model by another file
     monkeypatch.setattr(threads, "_CELLS_WORTH_A_TEAM", 0)
     with threadpool_limits(2):
-        again = made.make("train")
-    assert (again["model_digest"], again["model_version"]) == (first["model_digest"], 1)
-    assert len(made.tracking.registry.versions()) == 1
+        made.make("train")
+    assert made.store.require("model", DS).recipe == first.recipe
+    assert (scores(DS)[1] == proba).all()
     # and another day another one
-    other = made.make("train", ds=NEXT)
-    assert (other["model_digest"] != first["model_digest"], other["model_version"]) == (True, 2)
+    made.make("train", ds=NEXT)
+    assert made.store.require("model", NEXT).recipe != first.recipe
+    assert (scores(NEXT)[1] != proba).any()
+
+
+def test_a_forest_gives_the_same_bytes_each_time(project):
+    # given a forest, which adds up the answers of its trees
+    made = project(estimator="random_forest")
+    made.deliver(DS, *mixed(2_000))
+    made.make("register", "process", "split", "train", "predict")
+    before = made.files()
+    # when it predicts again and again, then the files are the same
+    for _ in range(5):
+        made.make("predict")
+        assert made.files() == before
 
 
 def test_a_rare_class_does_not_break_the_default_model():
@@ -87,7 +111,7 @@ def test_a_rare_class_does_not_break_the_default_model():
 
     training, held_out = rows(), rows()
     # when the default model is trained
-    pipeline = train({TRAIN: [training]}, Parameters(), DS).outputs[MODEL]
+    pipeline, _ = train({TRAIN: [training]}, Parameters(), DS).outputs[MODEL]
     # then on other rows it ranks well, and is not worse than always saying "one in 200"
     proba = pipeline.predict_proba(model_frame(held_out, kinds_of(pipeline), "the test"))[:, 1]
     truth = held_out["target"].to_numpy()
@@ -149,7 +173,6 @@ def test_a_day_of_one_class_trains_no_model_but_is_scored(serving):
         assert words in message
     # and the earlier model scores the day
     assert made.make("predict", ds=NEXT)["rows"] == 80
-    assert [one.number for one in made.tracking.registry.versions()] == [1]
 
 
 @pytest.mark.parametrize(
@@ -159,9 +182,8 @@ def test_labels_of_every_kind_go_all_the_way(split_day, labels):
     # given such a target
     data, target = mixed(200)
     made = split_day((data, with_labels(target, labels)), estimator="logistic_regression")
-    # when a model is trained on it, evaluated, promoted and asked
+    # when a model is trained on it, evaluated and asked
     made.make("train", "evaluate")
-    assert made.promote()["promoted"]
     metadata = made.make("predict")
     # then the predictions are such labels, with a score for each
     table = made.table("predictions", "predictions.csv")
@@ -172,12 +194,9 @@ def test_labels_of_every_kind_go_all_the_way(split_day, labels):
 
 
 def test_several_classes_go_all_the_way(project):
-    made = project(source="sklearn:wine", estimator="logistic_regression")
-    for day in range(1, 6):
-        made.make("generate", "process", "split", ds=f"2026-01-0{day}")
-    made.make("train", "evaluate", ds="2026-01-01")
-    assert made.promote()["promoted"]
-    assert made.make("predict", ds="2026-01-01")["class_balance"].keys() == {"class_0", "class_1", "class_2"}
+    made = project(source="sklearn:wine", estimator="logistic_regression", start_date=DS)
+    made.make("generate", "process", "split", "train", "evaluate")
+    assert made.make("predict")["class_balance"].keys() == {"class_0", "class_1", "class_2"}
 
 
 @pytest.mark.slow
@@ -207,7 +226,7 @@ def test_predictions_keep_the_order_and_the_ids(scored):
     for prediction, zero, one in zip(*(table[name].to_pylist() for name in table.column_names[1:]), strict=True):
         assert zero + one == pytest.approx(1)
         assert prediction == int(one > zero)
-    assert (metadata["model_version"], metadata["columns_ignored"]) == (1, [])
+    assert metadata["columns_ignored"] == []
     assert sum(metadata["class_balance"].values()) == 50
 
 
@@ -227,15 +246,23 @@ def test_blocks_give_what_the_whole_gives(scored, monkeypatch):
 
 
 def test_predictions_are_traced_to_model_and_data(serving):
+    # given a request that says what is known of the model
     made = serving()
-    made.make("predict")
+    model = replace(made.model_file(DS), facts={"model_version": 1, "model_name": "churn"})
+    # when the day is predicted
+    request = Request("predict", (DS,), made.params, models={DS: model})
+    (result,) = Runner(made.store).run(request)
+    # then manifest and metadata say it, and the model is no part of the recipe
     manifest = made.store.require("predictions", DS)
-    version = made.tracking.registry.production()
-    assert manifest.inputs == {
-        f"raw/{DS}/data.csv": made.store.info("raw_data", DS, "data.csv").sha256,
-        f"models:/{version.name}/1": version.digest,
-    }
-    assert manifest.metadata["mlflow_run_id"] == version.run_id
+    assert manifest.inputs == {f"raw/{DS}/data.csv": made.store.info("raw_data", DS, "data.csv").sha256}
+    assert manifest.metadata["model_version"] == result.metadata["model_version"] == 1
+
+
+def test_a_model_that_is_not_the_registered_one_is_not_loaded(serving):
+    made = serving()
+    path = made.store.folder("model", DS) / "model.skops"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert f"models/{DS}/model.skops is not the file of the model that was registered" in made.refused("predict")
 
 
 def test_predicting_again_gives_the_same_bytes(serving):
@@ -249,6 +276,29 @@ def test_predicting_again_gives_the_same_bytes(serving):
 def test_categories_that_training_never_saw_are_scored(scored):
     table, _ = scored(mixed(50, colour=lambda row: "never seen", note=lambda row: f"new {row}")[0])
     assert table.num_rows == 50
+
+
+def test_a_column_that_was_empty_in_training_may_hold_anything_later(scored):
+    # given days on which a column without any value in training has numbers, words, dates and nothing
+    plain, _ = scored(mixed(50)[0])
+    for value in ("1.5", "word", "2024-01-01", "true"):
+        table, metadata = scored(mixed(50, nothing=lambda row, value=value: value)[0], LATER)
+        # then it is not looked at
+        assert table.equals(plain)
+        assert metadata["columns_ignored"] == []
+
+
+def test_columns_without_any_value_train_no_model(split_day):
+    made = split_day((as_csv(("id", "x"), [(n, "") for n in range(60)]), mixed(60)[1]))
+    assert "no column has a value" in made.refused("train")
+
+
+def test_words_that_nearly_all_differ_train_or_say_why_not(split_day):
+    # given as many classes as rows, and a column that is encoded by target means
+    made = split_day((
+        as_csv(("id", "x"), [(n, f"w{n}") for n in range(30)]), as_csv(("id", "target"), [(n, n) for n in range(30)]),
+    ))  # fmt: skip
+    assert "MLOPS_TRAIN_WINDOW_DAYS" in made.refused("train")
 
 
 def test_a_column_that_is_empty_on_the_day_is_scored(scored):
@@ -282,7 +332,7 @@ def _cells(text):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"amount": lambda row: "n/a?" if row == 29 else row}, ["row 30, column 'amount'", "a number", "'n/a?'"]),
+        ({"amount": lambda row: "n/a?" if row >= 29 else row}, ["row 30, column 'amount'", "a number", "'n/a?'"]),
         ({"day": lambda row: "soon" if row == 29 else "2024-01-01"}, ["row 30, column 'day'", "a date", "'soon'"]),
         ({"day": lambda row: row}, ["row 1, column 'day'", "a date", "0"]),
         ({"amount": lambda row: "2024-01-01"}, ["row 1, column 'amount'", "a number", "2024"]),
@@ -319,27 +369,7 @@ def test_days_after_a_bad_one_are_scored(serving):
     bad, good = made.run("predict", NEXT, LATER)
     assert bad.error
     assert good.metadata["rows"] == 50
-    assert made.store.partitions("predictions") == [LATER]
-
-
-def test_without_a_model_there_is_nothing_to_predict_with(project):
-    made = project()
-    made.deliver(DS, mixed(20)[0])
-    made.make("register")
-    with pytest.raises(Exception, match=r"is in stage Production.*models promote VERSION"):
-        made.run("predict", DS)
-
-
-def test_a_version_can_be_pinned(serving):
-    # given a second model that is not in production
-    made = serving(estimator="logistic_regression")
-    made.make("train")
-    # when predictions are made with it and with the one in production
-    made.make("predict")
-    one = made.table("predictions", "predictions.csv")
-    made.params = replace(made.params, model_version=2)
-    assert made.make("predict")["model_version"] == 2
-    assert not made.table("predictions", "predictions.csv").equals(one)
+    assert made.store.partitions("predictions") == [DS, LATER]
 
 
 @pytest.mark.parametrize(

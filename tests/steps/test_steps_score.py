@@ -35,7 +35,7 @@ def held_out(**changes: list) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def model():
-    return train({"train.csv": [held_out()]}, PARAMS, "2026-01-01").outputs["model.skops"]
+    return train({"train.csv": [held_out()]}, PARAMS, "2026-01-01").outputs["model.skops"][0]
 
 
 def scored(model, *days: pa.Table) -> tuple[pa.Table, dict]:
@@ -107,7 +107,7 @@ def test_which_of_many_cells_fit_is_known_exactly():
 def test_the_gate_reads_scores_from_their_file(tmp_path, labels):
     # given a model of these labels, and scores of rows of which one does not fit
     day = held_out(target=labels * (ROWS // 2), amount=[row % 2 + row % 7 / 10 for row in range(ROWS)])
-    fitted = train({"train.csv": [day]}, PARAMS, "2026-01-01").outputs["model.skops"]
+    fitted = train({"train.csv": [day]}, PARAMS, "2026-01-01").outputs["model.skops"][0]
     amounts = ["abc", *(str(one) for one in day["amount"].to_pylist()[1:])]
     found, _ = scored(fitted, day.set_column(1, "amount", [amounts]))
     # when they are written and read again

@@ -7,18 +7,23 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mlops_assets.store.local import LocalStore
 
 ASSET, DS = "split", "2024-01-01"
 FILES = ("train.csv", "val.csv")
+NOTHING: dict[str, Any] = {
+    "recipe": "", "inputs": {}, "settings": {}, "step_version": "1", "image": "", "metadata": {},
+}  # fmt: skip
+"""What a manifest says beside its files, where that does not matter."""
 
 
 def publish(store: LocalStore, word: str) -> None:
     """A partition of two files that both hold ``word``."""
     with store.publication(ASSET, DS, FILES) as publication:
         infos = [publication.bytes(name, f"{name} {word}\n".encode() * 1_000) for name in FILES]
-        publication.commit(infos, inputs={}, code_version="1", metadata={"word": word})
+        publication.commit(infos, **{**NOTHING, "metadata": {"word": word}})
 
 
 def kill_at(instant: int) -> Callable[[], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from publishers import NOTHING
 
 from mlops_assets.errors import DataError, MissingPartitionError
 from mlops_assets.store.local import LocalStore
@@ -37,7 +38,7 @@ def test_only_published_days_are_listed_in_order(tmp_path):
     # when two days are published and other things lie about
     for ds in ("2024-01-02", "2023-12-31"):
         with store.publication("split", ds, ["train.csv"]) as publication:
-            publication.commit([publication.bytes("train.csv", b"x")], inputs={}, code_version="1", metadata={})
+            publication.commit([publication.bytes("train.csv", b"x")], **NOTHING)
     (store.root / "split" / "2024-01-05").mkdir()
     (store.root / "split" / "notes").mkdir()
     (store.root / "split" / "readme.txt").write_text("")
@@ -52,7 +53,9 @@ def test_a_manifest_says_what_it_said():
         FileInfo("data.csv", "ab", 12, 3, {"ä, b": "timestamp[us, tz=UTC]", "n": "int64"}, ";"),
         FileInfo("model.skops", "cd", 5),
     )
-    manifest = Manifest("raw_data", "2024-01-01", files, {"raw/x": "ef"}, "7", {"warnings": ["ü"], "share": 0.1})
+    manifest = Manifest(
+        "raw_data", "2024-01-01", files, "recipe", {"raw/x": "ef"}, {"seed": 1}, "7", "image", {"warnings": ["ü"]}
+    )
     # when it is written and read
     text = manifest.to_json()
     # then it is the same, and so is the text of an equal one
@@ -75,7 +78,7 @@ def published(tmp_path, data=b"x" * 100) -> LocalStore:
     store = LocalStore(tmp_path)
     with store.publication("model", "2024-01-01", ["model.skops"]) as publication:
         info = publication.bytes("model.skops", data)
-        publication.commit([info], inputs={}, code_version="1", metadata={})
+        publication.commit([info], **NOTHING)
     return store
 
 
@@ -100,7 +103,7 @@ def test_a_file_that_is_gone_is_named(tmp_path):
 
 def test_a_file_that_was_never_published_is_named(tmp_path):
     store = published(tmp_path)
-    with pytest.raises(MissingPartitionError, match=r"model of 2024-01-01 has no model\.txt"):
+    with pytest.raises(MissingPartitionError, match=r"models/2024-01-01/model\.txt is missing\. Deliver it"):
         store.read_bytes("model", "2024-01-01", "model.txt")
     with pytest.raises(MissingPartitionError, match="model of 2024-01-02 is missing"):
         store.read_bytes("model", "2024-01-02", "model.skops")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import publishers
 import pytest
-from publishers import ASSET, DS, FILES, publish
+from publishers import ASSET, DS, FILES, NOTHING, publish
 
 from mlops_assets.errors import DataError, MissingPartitionError
 from mlops_assets.store.local import LocalStore
@@ -157,7 +157,7 @@ def test_a_stale_staged_file_never_overwrites_a_delivered_one(tmp_path):
     from mlops_assets.store.manifest import FileInfo
 
     with store.publication("raw_data", DS, ["data.csv", "target.csv"]) as publication:
-        publication.commit([FileInfo("data.csv", "digest", 8)], inputs={}, code_version="1", metadata={})
+        publication.commit([FileInfo("data.csv", "digest", 8)], **NOTHING)
     # then it is the delivered one
     assert (folder / "data.csv").read_bytes() == b"precious"
     assert not hidden_files(store)
@@ -228,12 +228,12 @@ def test_assets_that_share_a_folder_are_published_apart(tmp_path):
     store = LocalStore(tmp_path)
     with store.publication("model", DS, ["model.skops"]) as publication:
         info = publication.bytes("model.skops", b"model")
-        publication.commit([info], inputs={}, code_version="1", metadata={})
+        publication.commit([info], **NOTHING)
     # when its metrics are published, and the model is read meanwhile
     with store.publication("metrics", DS, ["metrics.json"]) as publication:
         info = publication.json("metrics.json", {"roc_auc": 0.5, "of": "ü"})
         assert store.read_bytes("model", DS, "model.skops")[0] == b"model"
-        publication.commit([info], inputs={}, code_version="1", metadata={})
+        publication.commit([info], **NOTHING)
     # then both are there
     assert store.partitions("model") == store.partitions("metrics") == [DS]
     assert store.read_json("metrics", DS, "metrics.json") == {"roc_auc": 0.5, "of": "ü"}

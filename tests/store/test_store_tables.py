@@ -7,6 +7,7 @@ import math
 
 import pyarrow as pa
 import pytest
+from publishers import NOTHING
 
 from mlops_assets.errors import DataError
 from mlops_assets.store import tables
@@ -35,7 +36,7 @@ def through_the_store(tmp_path, table: pa.Table) -> tuple[pa.Table, list[pa.Tabl
     store = LocalStore(tmp_path)
     with store.publication("processed", DS, ["train_data.csv"]) as publication:
         info = publication.table("train_data.csv", table)
-        publication.commit([info], inputs={}, code_version="1", metadata={})
+        publication.commit([info], **NOTHING)
     assert info.rows == table.num_rows
     assert info.columns == tables.type_names(table.schema)
     assert info.size == (store.folder("processed", DS) / "train_data.csv").stat().st_size

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import random
 
 import pytest
 
@@ -28,7 +30,7 @@ def delivered(tmp_path, blocks):
     def deliver(content: str | bytes, **options):
         path = tmp_path / "data.csv"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return scan(path, SOURCE, **options)
+        return scan(path, SOURCE, **{"missing_values": ("NA", "NaN"), **options})
 
     return deliver
 
@@ -111,6 +113,61 @@ def test_missing_values_are_counted(delivered):
     assert delivered("a,b\n1,\n,NaN\n,x\n").missing == {"a": 2, "b": 2}
 
 
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["1", "   ", "2", "\t"], "int64", [1, None, 2, None]),
+        (["1", '"  "', "2", " " * 60], "int64", [1, None, 2, None]),
+        (["a", " ", "b", ""], "string", ["a", None, "b", None]),
+        (["1.5", "-", "NA", "-2"], "double", [1.5, None, None, -2]),
+        (["-", "None", "yes", "no"], "string", [None, None, "yes", "no"]),
+        ([" ", "NA", "", "-"], "double", [None] * 4),
+    ],
+)
+def test_blank_cells_and_the_words_that_are_set_are_missing(delivered, read, cells, kind, values):
+    # given such cells, and the words that mean missing
+    content = "id,x\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells))
+    words = {"missing_values": ("NA", "-", "None")}
+    # then they are missing, for the scan and for later readers
+    table = read(content, **words)
+    assert (str(table["x"].type), table["x"].to_pylist()) == (kind, values)
+    assert delivered(content, **words).missing["x"] == values.count(None)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_empty_lines_of_a_single_column_are_missing_values(delivered, read, end):
+    content = end.join(["target", "1", "", "0", " ", "", "1", "", "", ""])
+    assert read(content)["target"].to_pylist() == [1, None, 0, None, None, 1, None, None]
+    assert delivered(content).empty_lines_at_end == 2
+    assert delivered(content + "1").empty_lines_at_end == 0
+
+
+@pytest.mark.parametrize(
+    ("others", "place", "found"),
+    [
+        ({17: "n/a?"}, "row 17, column 'x'", "'n/a?'"),
+        ({3: "1,5", 60: "?"}, "rows 3, 60, column 'x'", "'1,5', '?'"),
+        (dict.fromkeys(range(1, 9), "x"), "rows 1, 2, 3, 4, 5 and 3 more, column 'x'", "'x'. "),
+    ],
+)
+def test_a_column_of_numbers_with_few_other_cells_is_refused(delivered, read, others, place, found):
+    # given numbers, and few cells that are none
+    content = "id,x\n" + "".join(f'{row},"{others.get(row, row / 4)}"\n' for row in range(1, 201))
+    # then rows, values and the settings that help are named
+    with pytest.raises(DataError, match=rf"^{SOURCE}, {place}: expected a number.*found ") as caught:
+        delivered(content)
+    for words in (found, "MLOPS_MISSING_VALUES", "MLOPS_TEXT_COLUMNS", f"other {200 - len(others)} rows"):
+        assert words in str(caught.value)
+    # and with either setting the file is read
+    assert read(content, text_columns=("x",))["x"].null_count == 0
+    assert read(content, missing_values=tuple(others.values()))["x"].null_count == len(others)
+
+
+@pytest.mark.parametrize("cells", [["1", "2", "x"] * 20, ["12", "12a", "7"] * 20, ["2024-01-01"] * 50 + ["7"]])
+def test_codes_that_are_often_numbers_are_words(read, cells):
+    assert str(read("id,x\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells)))["x"].type) == "string"
+
+
 def test_empty_lines_are_no_rows(read):
     assert read("a,b\n1,2\n\n3,4\n\n\n").num_rows == 2
 
@@ -152,6 +209,12 @@ def test_a_thousand_columns(read):
         ('a,"b\n1,2\n', f"{SOURCE}, row 0", "never closed"),
         (b"a,b\n1,x\n2,\xe4\n3,x\n", f"{SOURCE}, row 2", "byte 0xe4 is not UTF-8. Write the file as UTF-8"),
         (b"a,\xe4\n1,x\n", f"{SOURCE}, the header", "byte 0xe4 is not UTF-8"),
+        (b"a,b\n1,x\n2,y\0z\n", f"{SOURCE}, row 2", "a NUL byte.*Deliver it again"),
+        ("a,b\n1,2\n".encode("utf-16-le"), f"{SOURCE}, the header", "a NUL byte.*not written as UTF-8"),
+        ("\n\na\n1\n", SOURCE, "begins with an empty line"),
+        ("a\n1\n\ufeffa\n2\n", f"{SOURCE}, row 2", "a byte order mark.*two files were put together"),
+        ("a\n\ufeff1\n", f"{SOURCE}, row 1", "a byte order mark"),
+        ("a,b\n1,2024-01-01\n2, 2024-01-02\n", f"{SOURCE}, row 2, column 'b'", "' 2024-01-02'. Correct the value"),
         ("a,b\n1,2\n".encode("utf-16"), f"{SOURCE}, the header", "is not UTF-8"),
     ],
 )
@@ -163,6 +226,19 @@ def test_what_is_broken_is_refused_with_its_place(delivered, content, place, exp
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=f"{SOURCE} is missing. Expected a CSV file; deliver it"):
         scan(tmp_path / "data.csv", SOURCE)
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "device", "nowhere"])
+def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
+    place = tmp_path / "data.csv"
+    if kind == "directory":
+        place.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to("/dev/zero" if kind == "device" else "/nowhere")
+    with pytest.raises(DataError, match=rf"^{SOURCE} is no regular file\. Expected a CSV file"):
+        scan(place, SOURCE)
 
 
 def test_rows_are_counted_across_blocks_and_line_breaks(delivered):
@@ -183,3 +259,33 @@ def test_a_stray_quote_in_a_large_file_is_found_in_bounded_memory(tmp_path, monk
     # then its row is named
     with pytest.raises(DataError, match=f"{SOURCE}, row 5001: a quote is opened and never closed"):
         scan(path, SOURCE)
+
+
+WORDS = b'1 2.5 x , , "" " - NA 2024-01-01 true nan 1e400 99999999999999999999 ; \0 \xff \xef\xbb\xbf'
+PIECES = [*WORDS.split(b" "), b" ", b"   ", b"\t", b"\n", b"\n", b"\r\n"]
+CELLS = [b"1", b"2.5", b"", b" ", b"x", b"NA", b'"a\nb"', b'" "', b"true", b"2024-01-01", b" 2024-01-01", b'""']
+
+
+def test_generated_files_are_refused_or_read_as_they_were_described(tmp_path, monkeypatch):
+    # given files of random pieces and of random cells, read in blocks of several sizes
+    chance, path, described = random.Random(0), tmp_path / "data.csv", 0
+    for _ in range(1_000):
+        columns = chance.choice([1, 1, 2, 3])
+        rows = b"".join(
+            b",".join(chance.choices(CELLS, k=columns)) + chance.choice([b"\n", b"\r\n", b"\n\n"])
+            for _ in range(chance.randrange(9))
+        )
+        pieces = b"".join(chance.choices(PIECES, k=chance.randrange(30)))
+        content = b",".join([b"a", b"b", b"c"][:columns]) + b"\n" + chance.choice([rows, pieces])
+        path.write_bytes(content)
+        monkeypatch.setattr(foreign, "BLOCK_BYTES", chance.choice([1 << 20, 5, 11]))
+        # then each is refused with an error for people, or read by later steps as it was described
+        try:
+            found = scan(path, SOURCE, missing_values=("NA",))
+        except DataError:
+            continue
+        described += 1
+        table = read_table(content, found.info)
+        assert table.num_rows == found.info.rows, content
+        assert {name: table[name].null_count for name in table.column_names} == found.missing, content
+    assert described > 250

@@ -1,0 +1,182 @@
+"""Whatever others put into the data root, nothing outside of it is written, nothing hangs, and the message is clear."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from publishers import ASSET, DS, FILES, publish
+
+from mlops_assets.errors import DataError
+from mlops_assets.steps.catalog import STEPS
+from mlops_assets.store.disk import StorageError, TemporaryStorageError
+from mlops_assets.store.layout import FILES as NAMES
+from mlops_assets.store.local import LocalStore
+from mlops_assets.store.manifest import FileInfo, Manifest
+
+
+@pytest.fixture
+def store(tmp_path) -> LocalStore:
+    return LocalStore(tmp_path / "data")
+
+
+def intend(store: LocalStore, asset: str, *infos: FileInfo, of: str = "") -> Path:
+    """A publication that was committed and not finished, as anybody can put it there; its place."""
+    folder = store.folder(asset, DS)
+    folder.mkdir(parents=True, exist_ok=True)
+    intent = folder / f".{asset}.manifest.json.next"
+    intent.write_text(Manifest(of or asset, DS, infos).to_json())
+    return intent
+
+
+def test_all_files_of_all_steps_are_known():
+    for step in STEPS.values():
+        assert {file.name for file in step.outputs} <= {*NAMES[step.asset]}
+
+
+@pytest.mark.parametrize("asset", ["raw_data", "split"])
+@pytest.mark.parametrize("kind", ["absolute", "relative", "unknown"])
+def test_a_planted_publication_moves_no_file_to_another_place(store, tmp_path, asset, kind):
+    # given an unfinished publication whose file has the name of a path, or one that the asset has not
+    victim = tmp_path / "victim.pth"
+    folder = store.folder(asset, DS)
+    name = {"absolute": str(victim), "relative": "../../../victim.pth", "unknown": "victim.pth"}[kind]
+    intent = intend(store, asset, FileInfo(name, "0" * 64, 4))
+    for place in (folder / f".{name}.staged", folder / ".victim.pth.staged"):
+        if place.parent.is_dir():
+            place.write_text("evil")
+    # the draft of a path is where the path says: .NAME.staged with all its slashes
+    (folder / f".{name}.staged").parent.mkdir(parents=True, exist_ok=True)
+    (folder / f".{name}.staged").write_text("evil")
+    # when the day is looked at, and published
+    assert store.manifest(asset, DS) is None
+    # then the file is nowhere, and the publication is gone
+    assert not victim.exists()
+    assert not (folder / "victim.pth").exists()
+    assert not intent.exists()
+
+
+def test_a_planted_publication_of_delivered_files_is_dropped(store):
+    # given one that says what a delivered file of raw data holds, and another asset's in its place
+    intents = [intend(store, "raw_data", FileInfo("data.csv", "0" * 64, 4, 1, {"x": "int64"}, ","))]
+    intents += [intend(store, "split", FileInfo("train.csv", "0" * 64, 4), of="model")]
+    # then neither is published
+    assert store.manifest("raw_data", DS) is store.manifest("split", DS) is None
+    assert not any(intent.exists() for intent in intents)
+
+
+@pytest.mark.parametrize("name", [".train.csv.staged", ".split.manifest.json.staged"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_draft_follows_no_link(store, tmp_path, name, exists):
+    # given a link in the place of a draft
+    victim = tmp_path / "victim"
+    if exists:
+        victim.write_text("precious")
+    store.folder(ASSET, DS).mkdir(parents=True)
+    (store.folder(ASSET, DS) / name).symlink_to(victim)
+    # when the partition is published
+    publish(store, "new")
+    # then the link was not written through
+    assert (victim.read_text() if exists else victim.exists()) == ("precious" if exists else False)
+    assert store.read_bytes(ASSET, DS, FILES[0])[0].startswith(b"train.csv new")
+
+
+def test_a_link_that_is_put_there_meanwhile_is_refused(store, tmp_path):
+    with pytest.raises(StorageError, match="File exists"), store.publication(ASSET, DS, FILES) as publication:
+        (store.folder(ASSET, DS) / ".train.csv.staged").symlink_to(tmp_path / "victim")
+        publication.bytes("train.csv", b"x")
+    assert not (tmp_path / "victim").exists()
+
+
+def put(place: Path, kind: str) -> None:
+    place.unlink(missing_ok=True)
+    if kind == "directory":
+        place.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "device"])
+@pytest.mark.parametrize("name", ["split.manifest.json", "train.csv"])
+def test_what_is_no_regular_file_is_refused_by_name(store, kind, name):
+    # given a partition of which one file is none
+    publish(store, "old")
+    put(store.folder(ASSET, DS) / name, kind)
+    # then reading says so at once
+    with pytest.raises(DataError, match=rf"{store.folder(ASSET, DS)}/{name} is no regular file. Expected one; remove"):
+        store.read_bytes(ASSET, DS, "train.csv")
+    # and publishing either replaces it or names it
+    if kind == "directory":
+        with pytest.raises(StorageError, match=rf"{name}: Is a directory"):
+            publish(store, "new")
+    else:
+        publish(store, "new")
+        assert store.read_bytes(ASSET, DS, "train.csv")[0].startswith(b"train.csv new")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_an_unfinished_publication_that_is_no_file_is_dropped(store, kind):
+    publish(store, "old")
+    intent = store.folder(ASSET, DS) / ".split.manifest.json.next"
+    put(intent, kind)
+    assert store.require(ASSET, DS).metadata == {"word": "old"}
+    assert not intent.is_symlink() and not intent.exists()
+
+
+@pytest.mark.parametrize("text", ['{"format": 2, "files": [{"name": 1}]}', '{"format": 2, "files": [3]}', "\0", "[]"])
+def test_a_manifest_of_any_content_is_refused_by_name(store, text):
+    folder = store.folder(ASSET, DS)
+    folder.mkdir(parents=True)
+    (folder / "split.manifest.json").write_text(text)
+    with pytest.raises(DataError, match=r"split\.manifest\.json is not a manifest"):
+        store.manifest(ASSET, DS)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "why"),
+    [
+        (Manifest("split", DS, (FileInfo("../../secret", "0" * 64, 1),)), "split has no ../../secret"),
+        (Manifest("split", "2024-01-02", ()), "it is of split of 2024-01-02"),
+        (Manifest("model", DS, ()), "it is of model of"),
+    ],
+)
+def test_a_manifest_names_only_files_of_its_partition(store, manifest, why):
+    folder = store.folder(ASSET, DS)
+    folder.mkdir(parents=True)
+    (folder / "split.manifest.json").write_text(manifest.to_json())
+    with pytest.raises(DataError, match=rf"is not a manifest that this version can read \({why}"):
+        store.manifest(ASSET, DS)
+
+
+def test_a_full_disk_is_named_and_retried(store):
+    # given a partition
+    publish(store, "old")
+    # when the disk is full while the next one is written
+    with pytest.raises(TemporaryStorageError) as caught, store.publication(ASSET, DS, FILES) as publication:
+        publication.bytes("train.csv", b"half")
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            full.write(b"x")
+    # then the message says which day and what to do, it is worth a retry, and the old partition is there
+    assert str(caught.value).startswith(f"split of {DS} was not published: {store.folder(ASSET, DS)}: No space left")
+    assert "Free some space" in str(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).can_retry
+    assert store.require(ASSET, DS).metadata == {"word": "old"}
+
+
+def test_a_data_root_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "data").write_text("")
+    with pytest.raises(StorageError, match=rf"split of {DS} was not published: {tmp_path}/data.*: Not a directory"):
+        publish(LocalStore(tmp_path / "data"), "new")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_missing_rights_are_named(store):
+    folder = store.folder(ASSET, DS)
+    folder.mkdir(parents=True)
+    folder.chmod(0o500)
+    with pytest.raises(StorageError, match=rf"{folder}.*: Permission denied. Give the user"):
+        publish(store, "new")
