@@ -35,7 +35,13 @@ STANDALONE = {"__init__"}
 RANK = {part: place for place, row in enumerate(ORDER) for part in row}
 
 KNOW_TRACKING = {"cli", "definitions", "wiring", "automation", "assets", "housekeeping"}
-KNOW_DAGSTER = {"cli", "definitions", "wiring", "alerts", "automation", "assets", "housekeeping", "backends"}
+KNOW_LIBRARY = {
+    "dagster": {"cli", "definitions", "wiring", "alerts", "automation", "assets", "housekeeping", "backends"},
+    "dagster_mlflow": {"assets"},
+    "dotenv": {"settings"},
+    "mlflow": {"tracking"},
+    "pydantic": {"settings"},
+}
 
 # MLflow's configuration is a group of the settings; the sensors of `housekeeping` are annotated with `Names`.
 EXCEPTIONS = {("settings", "tracking.config"), ("housekeeping", "assets.names")}
@@ -63,18 +69,10 @@ def imported(path: Path) -> set[str]:
 
 def may_import(part: str, module: str) -> bool:
     library, _, rest = module.partition(".")
-    if library == "mlflow":
-        return part == "tracking"
-    if library == "dagster_mlflow":
-        return part == "assets"
-    if library == "dagster":
-        return part in KNOW_DAGSTER
-    if library in {"pydantic", "dotenv"}:
-        return part == "settings"
-    if library != "mlops_assets" or not rest or rest == "__version__":
-        return True
     other = rest.partition(".")[0]
-    if other in {part, *EVERYBODYS} or (part, rest) in EXCEPTIONS:
+    if library != "mlops_assets":
+        return part in KNOW_LIBRARY.get(library, {part})
+    if other in {"", "__version__", part, *EVERYBODYS} or (part, rest) in EXCEPTIONS:
         return True
     if other == "tracking":
         return part in KNOW_TRACKING

@@ -140,6 +140,46 @@ def _decide(
 ) -> tuple[dict[int, Verdict], Mapping[str, Any]]:
     if not rows.days:
         raise DataError("There are no held-out rows to judge a model on. Materialize split first.")
+    models, verdicts = _models(production, champion, challengers, basis)
+    params, run_id = backend.params, context.run.run_id
+    request = Request(SCORE.name, tuple(models), params, models=models, days={"split": rows.days}, run_id=run_id)
+    errors = {one.partition: one.error for one in backend.run(request, context) if one.error}
+    key = version_key(champion.number) if champion else None
+    if champion is not None and key in errors:
+        raise DataError(
+            f"Version {champion.number}, which is in production, could not be scored: {errors[key]} If the"
+            f" data have changed for good and the champion does not fit them any more, promote by hand: mlops-assets models promote"
+            f" {challengers[-1].number}"
+        )
+    for one in challengers:
+        if version_key(one.number) in errors:
+            verdicts[one.number] = _verdict(UNDECIDED, errors[version_key(one.number)], basis)
+    scored = tuple(key for key in models if key not in errors)
+    judged = [one for one in challengers if version_key(one.number) in scored]
+    if not judged:
+        return verdicts, {}
+    request = Request(
+        GATE.name,
+        (ds,),
+        params,
+        days={"scores": scored},
+        inputs={"champion": key},
+        image=backend.recipe_image(GATE.name),
+        run_id=run_id,
+    )
+    (result,) = backend.run(request, context)
+    if result.error:
+        raise DataError(result.error)
+    decision = backend.store.read_json("verdict", ds, VERDICT)
+    for one in judged:
+        verdicts[one.number] = _verdict_of(decision, one.number, basis)
+    return verdicts, decision
+
+
+def _models(
+    production: Production, champion: Version | None, challengers: Sequence[Version], basis: str
+) -> tuple[dict[str, ModelFile], dict[int, Verdict]]:
+    """The models to score, and the verdicts on challengers whose file is not to be had."""
     models: dict[str, ModelFile] = {}
     verdicts: dict[int, Verdict] = {}
     for one in [*challengers, *([champion] if champion else [])]:
@@ -149,38 +189,7 @@ def _decide(
             if one is champion or error.can_retry:
                 raise
             verdicts[one.number] = _verdict(UNDECIDED, str(error), basis)
-    run = {"params": backend.params, "run_id": context.run.run_id}
-    request = Request(SCORE.name, tuple(models), models=models, days={"split": rows.days}, **run)
-    errors = {one.partition: one.error for one in backend.run(request, context) if one.error}
-    if champion is not None and (error := errors.get(version_key(champion.number))):
-        raise DataError(
-            f"Version {champion.number}, which is in production, could not be scored: {error} If the data have changed"
-            f" for good and the champion does not fit them any more, promote by hand: mlops-assets models promote"
-            f" {challengers[-1].number}"
-        )
-    for one in challengers:
-        if error := errors.get(version_key(one.number)):
-            verdicts[one.number] = _verdict(UNDECIDED, error, basis)
-    scored = tuple(key for key in models if key not in errors)
-    judged = [one for one in challengers if version_key(one.number) in scored]
-    if not judged:
-        return verdicts, {}
-    key = version_key(champion.number) if champion else None
-    request = Request(
-        GATE.name,
-        (ds,),
-        days={"scores": scored},
-        inputs={"champion": key},
-        image=backend.recipe_image(GATE.name),
-        **run,
-    )
-    (result,) = backend.run(request, context)
-    if result.error:
-        raise DataError(result.error)
-    decision = backend.store.read_json("verdict", ds, VERDICT)
-    for one in judged:
-        verdicts[one.number] = _verdict_of(decision, one.number, basis)
-    return verdicts, decision
+    return models, verdicts
 
 
 def _verdict_of(decision: Mapping[str, Any], number: int, basis: str) -> Verdict:

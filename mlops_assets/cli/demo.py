@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -146,14 +147,22 @@ def _summary(days: Sequence[str], pipeline: Pipeline, here: Path, *, as_json: bo
     console.print(table)
     console.print(f"In production: version {number} of model {pipeline.settings.tracking.model_name!r}")
     console.print(f"Data:   {paths['data']}\nState:  {paths['home']} (Dagster's runs, MLflow's models)")
-    command = os.path.relpath(Path(sys.argv[0]).absolute(), here) if Path(sys.argv[0]).exists() else "mlops-assets"
-    folder = os.path.relpath(Path.cwd(), here)
+    command, folder = _command(here), os.path.relpath(Path.cwd(), here)
     console.print(
         "\nNext:\n"
         f"  {command} dev --dir {folder}      Dagster on http://127.0.0.1:3000, MLflow on http://127.0.0.1:5000\n"
         f"  {command} status --dir {folder}   what is there, what serves",
         markup=False,
+        soft_wrap=True,
     )
+
+
+def _command(here: Path) -> str:
+    """What to type for this program in the folder where it was started: `make` starts it from a virtual environment."""
+    if shutil.which("mlops-assets"):
+        return "mlops-assets"
+    program = here / sys.argv[0]
+    return os.path.relpath(program, here) if program.name == "mlops-assets" else "python -m mlops_assets.cli"
 
 
 def _facts(ds: str, pipeline: Pipeline) -> dict[str, Any]:

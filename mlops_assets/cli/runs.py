@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -52,7 +54,7 @@ class RunOutcome:
 
 
 class _Observed:
-    """A backend that reports each result."""
+    """A backend that reports each result, and an interruption before Dagster takes it for a failure."""
 
     def __init__(self, backend: Backend, on_result: OnResult) -> None:
         self._backend, self._on_result = backend, on_result
@@ -62,11 +64,16 @@ class _Observed:
 
     def run(self, request: Request, context: dg.AssetExecutionContext | None = None) -> Generator[PartitionResult]:
         asset = STEPS[request.step].asset
-        with closing(self._backend.run(request, context)) as results:
-            for result in results:
-                if asset in ASSETS:
-                    self._on_result(asset, result.partition, result.error)
-                yield result
+        try:
+            with closing(self._backend.run(request, context)) as results:
+                for result in results:
+                    if asset in ASSETS:
+                        self._on_result(asset, result.partition, result.error)
+                    yield result
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            if context is not None:
+                context.instance.report_run_canceling(context.run)
+            raise
 
 
 def run_assets(
@@ -90,9 +97,31 @@ def run_assets(
         run_id: Of the run, if the backend was prepared for one.
         force: Of several days, make also those that are up to date.
     """
-    for one in (signal.SIGINT, signal.SIGTERM):  # both end the run properly, also where the shell had SIGINT ignored
-        signal.signal(one, signal.default_int_handler)
-    parts = replace(pipeline.parts, backend=_Observed(pipeline.backend, on_result))  # type: ignore[arg-type]  # it is one by its attributes
+    for signal_number in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
+        signal.signal(signal_number, signal.default_int_handler)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # an interruption while it closes a connection
+    run_id = run_id or str(uuid.uuid4())
+    try:
+        return _executed(pipeline, instance, assets, days, on_result, run_id, force=force)
+    except KeyboardInterrupt:  # before the first step or after the last one
+        return RunOutcome(run_id, False, {}, 0, {"run": INTERRUPTED})
+    finally:
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            instance.report_run_canceled(run)
+
+
+def _executed(
+    pipeline: Pipeline,
+    instance: DagsterInstance,
+    assets: Sequence[str],
+    days: Sequence[str],
+    on_result: OnResult,
+    run_id: str,
+    *,
+    force: bool,
+) -> RunOutcome:
+    parts = replace(pipeline.parts, backend=_Observed(pipeline.backend, on_result))
     definitions = dg.Definitions(
         assets=[*pipeline.assets], resources=build_resources(parts), executor=dg.in_process_executor
     )
@@ -122,7 +151,14 @@ def run_assets(
     made: dict[tuple[str, str], dict[str, Any]] = {}
     for event in result.filter_events(lambda event: event.is_step_materialization):
         one = event.step_materialization_data.materialization
-        made[one.asset_key.path[-1], one.partition or ""] = {name: value.value for name, value in one.metadata.items()}
+        made[one.asset_key.path[-1], one.partition or ""] = {
+            name: _plain(value) for name, value in one.metadata.items()
+        }
     known = [key for key, metadata in made.items() if "up_to_date" in metadata]
     results = {key: metadata for key, metadata in made.items() if key not in known}
     return RunOutcome(result.run_id, result.success, results, len(known), messages)
+
+
+def _plain(value: dg.MetadataValue[Any]) -> Any:
+    """A JSON value."""
+    return [dict(one.data) for one in value.records] if isinstance(value, dg.TableMetadataValue) else value.value
