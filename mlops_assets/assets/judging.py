@@ -148,8 +148,8 @@ def _decide(
     if champion is not None and key in errors:
         raise DataError(
             f"Version {champion.number}, which is in production, could not be scored: {errors[key]} If the"
-            f" data have changed for good and the champion does not fit them any more, promote by hand: mlops-assets models promote"
-            f" {challengers[-1].number}"
+            " data have changed for good and the champion does not fit them any more, promote by hand: mlops-assets"
+            f" models promote {challengers[-1].number}"
         )
     for one in challengers:
         if version_key(one.number) in errors:
@@ -199,8 +199,6 @@ def _verdict_of(decision: Mapping[str, Any], number: int, basis: str) -> Verdict
     reason = found["reason"]
     if decision["winner"] == key:
         outcome = PROMOTED
-    elif found["outcome"] == "passed":
-        reason += f"; version {str(decision['winner']).removeprefix('v')} is better"
     scores = {
         "gate_metric": decision["metric"],
         "challenger_score": found["score"],

@@ -175,7 +175,7 @@ def promote_model(
 
 
 @models_app.command("rollback")
-def rollback_model(reason: Reason = "by hand", as_json: Json = False) -> None:
+def rollback_model(reason: Reason = "rollback by hand", as_json: Json = False) -> None:
     """Put the version back that was in production before."""
     from mlops_assets.cli.models import rollback
 

@@ -71,7 +71,7 @@ def run_demo(days: int, directory: Path, source: str, *, as_json: bool) -> None:
     keys = [(settings.start_date + dt.timedelta(days=one)).isoformat() for one in range(days)]
     pipeline.backend.prepare(ASSETS, keys)
     with closing(pipeline.backend), open_instance(settings) as instance:
-        batches = [batch for batch in plan(keys) if not _is_done(batch, pipeline, instance)]
+        batches = [left for batch in plan(keys) if (left := _left(batch, pipeline, instance)).assets]
         if batches and not as_json:
             console.print(f"{days} days of [bold]{settings.steps.source}[/] data into {pipeline.store.root}")
         with progress(sum(len(batch.assets) * len(batch.days) for batch in batches), hidden=as_json) as bar:
@@ -110,7 +110,7 @@ def _run(
 
     outcome = run_assets(pipeline, instance, batch.assets, batch.days, on_result)
     if not outcome.success:
-        raise fail("\n".join(f"{asset}: {message}" for asset, message in outcome.failures.items()))
+        raise fail(outcome.error, outcome.exit_code)
     if as_json:
         return
     decision = outcome.results.get(("production_model", batch.days[-1]), {})
@@ -123,13 +123,13 @@ def _run(
         console.print(f"{_span(batch.days)}  {'arrived' if 'raw_data' in batch.assets else ''}{scored}".rstrip(", "))
 
 
-def _is_done(batch: Batch, pipeline: Pipeline, instance: dg.DagsterInstance) -> bool:
-    """Whether all of a batch is published in the data root and known to Dagster."""
-    for asset in batch.assets:
+def _left(batch: Batch, pipeline: Pipeline, instance: dg.DagsterInstance) -> Batch:
+    """A batch from the first asset on that is not published in the data root for all days and known to Dagster."""
+    for place, asset in enumerate(batch.assets):
         known = instance.get_materialized_partitions(pipeline.names.asset_key(asset))
         if not all(ds in known and pipeline.store.manifest(asset, ds) is not None for ds in batch.days):
-            return False
-    return True
+            return Batch(batch.assets[place:], batch.days)
+    return Batch((), batch.days)
 
 
 def _summary(days: Sequence[str], pipeline: Pipeline, here: Path, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from mlops_assets.assets.materialization import FORCE_TAG
 from mlops_assets.assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from mlops_assets.assets.resources import build_resources
 from mlops_assets.backends.process_id import process_tag
+from mlops_assets.cli.console import FAILED, STOPPED
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 from mlops_assets.steps.catalog import ASSETS, STEPS
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
-INTERRUPTED = failures.INTERRUPTED
+INTERRUPTED, _RUN = failures.INTERRUPTED, "run"
 
 OnResult = Callable[[str, str, str | None], None]
 """Called with asset, partition (or ``""``) and error after each day."""
@@ -43,7 +44,7 @@ class RunOutcome:
         success: Whether all steps succeeded.
         results: What each (asset, partition) reported that was made.
         up_to_date: How many (asset, partition) need not be made again.
-        failures: Asset -> message.
+        failures: Step -> message; ``run`` for what happened outside of steps.
     """
 
     run_id: str
@@ -51,6 +52,16 @@ class RunOutcome:
     results: Mapping[tuple[str, str], Mapping[str, Any]]
     up_to_date: int
     failures: Mapping[str, str]
+
+    @property
+    def error(self) -> str:
+        """What went wrong, for people."""
+        return "\n".join(text if step == _RUN else f"{step}: {text}" for step, text in self.failures.items())
+
+    @property
+    def exit_code(self) -> int:
+        """Of a command whose run did not succeed."""
+        return STOPPED if INTERRUPTED in self.failures.values() else FAILED
 
 
 class _Observed:
@@ -104,7 +115,7 @@ def run_assets(
     try:
         return _executed(pipeline, instance, assets, days, on_result, run_id, force=force)
     except KeyboardInterrupt:  # before the first step or after the last one
-        return RunOutcome(run_id, False, {}, 0, {"run": INTERRUPTED})
+        return RunOutcome(run_id, False, {}, 0, {_RUN: INTERRUPTED})
     finally:
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
@@ -147,7 +158,7 @@ def _executed(
     }
     if not result.success and not messages:  # a resource could not be made, say
         ends = [event.job_failure_data for event in result.all_events if event.is_job_failure]
-        messages = {"run": failures.root_message(ends[-1].error if ends else None)}
+        messages = {_RUN: failures.root_message(ends[-1].error if ends else None)}
     made: dict[tuple[str, str], dict[str, Any]] = {}
     for event in result.filter_events(lambda event: event.is_step_materialization):
         one = event.step_materialization_data.materialization

@@ -39,12 +39,12 @@ def test_the_gate_does_not_undo_a_rollback(make_settings):
     registry.promote(2, reason="by hand", by="a person")
     registry.rollback(reason="it was wrong", by="a person")
     # when the gate is asked again
-    result = materialize(settings, [ASSETS.production_model])
-    # then it leaves things as they are and says why
+    result = materialize(settings, [ASSETS.production_model], "2026-01-02")
+    # then it leaves things as they are: each version was judged once
     assert result.success
     metadata = result.asset_materializations_for_node("production_model")[0].metadata
-    assert metadata["promoted"].value is False
-    assert "was replaced by an older one" in metadata["reason"].value
+    assert "judged" not in metadata
+    assert metadata["model_version"].value == 1
     assert registry.production().number == 1
 
 
