@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
 
 INTERRUPTED = "interrupted; what is finished stays, and running it again goes on from there"
-"""The message of a step that was told to stop."""
+"""The message of a step that was interrupted."""
 
 MLFLOW_RUN_URL_TAG = "mlops_assets/mlflow_run_url"
 """Run tag: where MLflow shows the run that belongs to this Dagster run."""
