@@ -1,4 +1,4 @@
-"""Why a run failed, in the words that were written for the user; what else its tags say about it."""
+"""Why a run failed, as a message for the user; and other facts from its tags."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import dagster as dg
     from dagster_shared.error import SerializableErrorInfo
 
-INTERRUPTED = "interrupted; what is finished stays, and running it again goes on from there"
-"""The message of a step that was interrupted."""
+INTERRUPTED = "interrupted; finished days are kept and skipped when you start it again"
+"""The message of a step that was stopped."""
 
 MLFLOW_RUN_URL_TAG = "mlops_assets/mlflow_run_url"
 """Run tag: where MLflow shows the run that belongs to this Dagster run."""

@@ -1,4 +1,4 @@
-"""Judging: the versions that nobody has judged are scored beside the champion, and the gate decides.
+"""Judging: unjudged versions are scored with the champion, and the gate decides.
 
 Scoring and deciding are steps (:mod:`~mlops_assets.steps.score`, :mod:`~mlops_assets.steps.gate`); here is what they
 are given, and what follows from the verdict. A gate that cannot judge leaves the champion as it is.
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from mlops_assets.assets.production import Production
     from mlops_assets.backends.base import Backend
-    from mlops_assets.runtime.request import ModelFile
+    from mlops_assets.runtime.request import ModelFile, PartitionResult
+    from mlops_assets.steps.declaration import Step
     from mlops_assets.store.local import LocalStore
     from mlops_assets.tracking.entities import Version
     from mlops_assets.tracking.tracker import Tracking
@@ -53,7 +54,7 @@ class HeldOut:
     digests: tuple[str, ...]
 
     def basis(self, champion: Version | None) -> str:
-        """What a verdict rests on: an undecided version is judged again when this has changed."""
+        """Identity of rows and champion: an undecided version is judged again when it has changed."""
         content = json.dumps([self.digests, None if champion is None else champion.number])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -86,7 +87,7 @@ def held_out(store: LocalStore) -> HeldOut:
 def judge(
     context: dg.AssetExecutionContext, backend: Backend, tracking: Tracking, production: Production, ds: str
 ) -> dict[str, Any] | None:
-    """Judge every version that nobody has judged; promote the best of those that pass.
+    """Judge all unjudged versions; promote the best of those that pass.
 
     Args:
         context: Dagster's.
@@ -106,13 +107,15 @@ def judge(
     challengers = tracking.registry.unjudged(basis)
     if not challengers:
         return None
-    verdicts: dict[int, Verdict] = {}
+    judging = _Judging(context, backend, production, champion, challengers, rows, basis)
     decision: Mapping[str, Any] = {}
     try:
-        verdicts, decision = _decide(context, backend, production, champion, challengers, rows, basis, ds)
+        decision = judging.decide(ds)
+        verdicts = judging.verdicts
     except Exception as error:  # whatever it is, the champion stays and the day goes on
-        # A basis like no other: they are judged again at the next occasion.
-        verdicts = {one.number: _verdict(UNDECIDED, message_of(error), "") for one in challengers}
+        # What is wrong with the data stays wrong until they change; all else is judged again at the next occasion.
+        rests_on = basis if isinstance(error, DataError) else ""
+        verdicts = {one.number: _verdict(UNDECIDED, message_of(error), rests_on) for one in challengers}
         context.log.exception("The gate could not judge")
     winner = next((number for number, verdict in verdicts.items() if verdict.outcome == PROMOTED), None)
     promotion = None
@@ -128,75 +131,87 @@ def judge(
     return _metadata(verdicts, winner, champion, decision, promotion)
 
 
-def _decide(
-    context: dg.AssetExecutionContext,
-    backend: Backend,
-    production: Production,
-    champion: Version | None,
-    challengers: Sequence[Version],
-    rows: HeldOut,
-    basis: str,
-    ds: str,
-) -> tuple[dict[int, Verdict], Mapping[str, Any]]:
-    if not rows.days:
-        raise DataError("There are no held-out rows to judge a model on. Materialize split first.")
-    models, verdicts = _models(production, champion, challengers, basis)
-    params, run_id = backend.params, context.run.run_id
-    request = Request(SCORE.name, tuple(models), params, models=models, days={"split": rows.days}, run_id=run_id)
-    errors = {one.partition: one.error for one in backend.run(request, context) if one.error}
-    key = version_key(champion.number) if champion else None
-    if champion is not None and key in errors:
-        raise DataError(
-            f"Version {champion.number}, which is in production, could not be scored: {errors[key]} If the"
-            " data have changed for good and the champion does not fit them any more, promote by hand: mlops-assets"
-            f" models promote {challengers[-1].number}"
-        )
-    for one in challengers:
-        if version_key(one.number) in errors:
-            verdicts[one.number] = _verdict(UNDECIDED, errors[version_key(one.number)], basis)
-    scored = tuple(key for key in models if key not in errors)
-    judged = [one for one in challengers if version_key(one.number) in scored]
-    if not judged:
-        return verdicts, {}
-    request = Request(
-        GATE.name,
-        (ds,),
-        params,
-        days={"scores": scored},
-        inputs={"champion": key},
-        image=backend.recipe_image(GATE.name),
-        run_id=run_id,
-    )
-    (result,) = backend.run(request, context)
-    if result.error:
-        raise DataError(result.error)
-    decision = backend.store.read_json("verdict", ds, VERDICT)
-    for one in judged:
-        verdicts[one.number] = _verdict_of(decision, one.number, basis)
-    return verdicts, decision
+class _Judging:
+    """One judgement: what is scored, what the gate says of it."""
 
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        backend: Backend,
+        production: Production,
+        champion: Version | None,
+        challengers: Sequence[Version],
+        rows: HeldOut,
+        basis: str,
+    ) -> None:
+        self._context, self._backend, self._production = context, backend, production
+        self._champion, self._challengers, self._rows, self._basis = champion, challengers, rows, basis
+        self.verdicts: dict[int, Verdict] = {}
 
-def _models(
-    production: Production, champion: Version | None, challengers: Sequence[Version], basis: str
-) -> tuple[dict[str, ModelFile], dict[int, Verdict]]:
-    """The models to score, and the verdicts on challengers whose file is not to be had."""
-    models: dict[str, ModelFile] = {}
-    verdicts: dict[int, Verdict] = {}
-    for one in [*challengers, *([champion] if champion else [])]:
-        try:
-            models[version_key(one.number)] = production.model_file(one)
-        except MlopsAssetsError as error:
-            if one is champion or error.can_retry:
-                raise
-            verdicts[one.number] = _verdict(UNDECIDED, str(error), basis)
-    return models, verdicts
+    def decide(self, ds: str) -> Mapping[str, Any]:
+        """Fill in the verdicts; gives what the gate wrote.
+
+        Raises:
+            MlopsAssetsError: None of the versions can be judged.
+        """
+        if not self._rows.days:
+            raise DataError("There are no held-out rows to judge a model on. Materialize split first.")
+        scored = self._score(self._models())
+        judged = [one.number for one in self._challengers if version_key(one.number) in scored]
+        if not judged:
+            return {}
+        champion = version_key(self._champion.number) if self._champion else None
+        self._run(GATE, (ds,), days={"scores": scored}, inputs={"champion": champion})
+        decision: Mapping[str, Any] = self._backend.store.read_json("verdict", ds, VERDICT)
+        self.verdicts |= {number: _verdict_of(decision, number, self._basis) for number in judged}
+        return decision
+
+    def _models(self) -> dict[str, ModelFile]:
+        """The files of champion and challengers; a challenger whose file is not what was registered is left out."""
+        models: dict[str, ModelFile] = {}
+        for one in [*self._challengers, *([self._champion] if self._champion else [])]:
+            try:
+                models[version_key(one.number)] = self._production.model_file(one)
+            except MlopsAssetsError as error:
+                if one is self._champion or error.can_retry:
+                    raise
+                self._undecided(one, str(error))
+        return models
+
+    def _score(self, models: Mapping[str, ModelFile]) -> tuple[str, ...]:
+        """Score all models on the same rows; gives those that could be."""
+        results = self._run(SCORE, tuple(models), models=models, days={"split": self._rows.days}, may_fail=True)
+        errors = {one.partition: one.error for one in results if one.error}
+        for one in self._challengers:
+            if error := errors.get(version_key(one.number)):
+                self._undecided(one, error)
+        if self._champion is not None and (error := errors.get(version_key(self._champion.number))):
+            raise DataError(
+                f"Version {self._champion.number}, which is in production, could not be scored: {error} If the data"
+                " have changed for good and the champion does not fit them any more, promote by hand: mlops-assets"
+                f" models promote {self._challengers[-1].number}"
+            )
+        return tuple(key for key in models if key not in errors)
+
+    def _run(
+        self, step: Step, partitions: tuple[str, ...], *, may_fail: bool = False, **more: Any
+    ) -> list[PartitionResult]:
+        image, run_id = self._backend.recipe_image(step.name), self._context.run.run_id
+        request = Request(step.name, partitions, self._backend.params, image=image, run_id=run_id, **more)
+        results = list(self._backend.run(request, self._context))
+        errors = [one.error for one in results if one.error]
+        if errors and not may_fail:
+            raise DataError(errors[0])
+        return results
+
+    def _undecided(self, version: Version, reason: str) -> None:
+        self.verdicts[version.number] = _verdict(UNDECIDED, reason, self._basis)
 
 
 def _verdict_of(decision: Mapping[str, Any], number: int, basis: str) -> Verdict:
     key = version_key(number)
     found, champion = decision["challengers"][key], decision.get("champion") or {}
-    outcome = UNDECIDED if found["outcome"] == UNDECIDED else REJECTED
-    reason = found["reason"]
+    outcome, reason = UNDECIDED if found["outcome"] == UNDECIDED else REJECTED, found["reason"]
     if decision["winner"] == key:
         outcome = PROMOTED
     scores = {

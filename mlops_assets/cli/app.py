@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The registered model's versions, and which of them serves.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
-alerts_app = typer.Typer(help="Alerts when something fails (MLOPS_ALERT_URLS).", no_args_is_help=True)
+alerts_app = typer.Typer(help="Alerts: failures, late data, promotions (MLOPS_ALERT_URLS).", no_args_is_help=True)
 app.add_typer(alerts_app, name="alerts")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
@@ -95,7 +95,7 @@ def materialize(
     partition: Annotated[str | None, typer.Option(help="One day, YYYY-MM-DD.")] = None,
     first: Annotated[str | None, typer.Option("--from", help="First day of a range.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day of a range.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Recompute up-to-date days, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Recompute up-to-date days of a range, too.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make assets for a day, or what is missing or out of date in a range of days, in one run that shows in the UI."""

@@ -87,6 +87,13 @@ class _Observed:
             raise
 
 
+def _plain(value: dg.MetadataValue[Any]) -> Any:
+    """A value of Dagster's metadata as JSON has it."""
+    if isinstance(value, dg.TableMetadataValue):
+        return [dict(record.data) for record in value.records]
+    return value.value
+
+
 def run_assets(
     pipeline: Pipeline,
     instance: DagsterInstance,
@@ -132,7 +139,7 @@ def _executed(
     *,
     force: bool,
 ) -> RunOutcome:
-    parts = replace(pipeline.parts, backend=_Observed(pipeline.backend, on_result))
+    parts = replace(pipeline.parts, backend=_Observed(pipeline.backend, on_result))  # one by its attributes
     definitions = dg.Definitions(
         assets=[*pipeline.assets], resources=build_resources(parts), executor=dg.in_process_executor
     )
@@ -161,15 +168,9 @@ def _executed(
         messages = {_RUN: failures.root_message(ends[-1].error if ends else None)}
     made: dict[tuple[str, str], dict[str, Any]] = {}
     for event in result.filter_events(lambda event: event.is_step_materialization):
-        one = event.step_materialization_data.materialization
-        made[one.asset_key.path[-1], one.partition or ""] = {
-            name: _plain(value) for name, value in one.metadata.items()
-        }
+        done = event.step_materialization_data.materialization
+        facts = {name: _plain(value) for name, value in done.metadata.items()}
+        made[done.asset_key.path[-1], done.partition or ""] = facts
     known = [key for key, metadata in made.items() if "up_to_date" in metadata]
     results = {key: metadata for key, metadata in made.items() if key not in known}
     return RunOutcome(result.run_id, result.success, results, len(known), messages)
-
-
-def _plain(value: dg.MetadataValue[Any]) -> Any:
-    """A JSON value."""
-    return [dict(one.data) for one in value.records] if isinstance(value, dg.TableMetadataValue) else value.value

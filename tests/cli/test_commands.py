@@ -70,13 +70,13 @@ def test_promotion_by_hand_and_rollback_are_in_both_logs(cli, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["materialize", "nonsense", "--partition", "2026-01-01"], "no such asset"),
+        (["materialize", "nonsense", "--partition", "2026-01-01"], "unknown asset"),
         (["materialize", "raw_data"], "Name the days"),
         (["materialize", "raw_data", "--partition", "1.1.2026"], "not a day written as YYYY-MM-DD"),
         (["materialize", "raw_data", "--partition", "2025-12-31"], "MLOPS_START_DATE"),
         (["materialize", "raw_data", "--partition", "2999-01-01"], "yesterday"),
         (["materialize", "raw_data", "--from", "2026-01-02", "--to", "2026-01-01"], "range is empty"),
-        (["materialize", "raw_data", "--from", "2026-01-02"], "belong together"),
+        (["materialize", "raw_data", "--from", "2026-01-02"], "both --from and --to"),
         (["materialize", "--from", "2026-01-01", "--to", "2026-01-02", "--partition", "2026-01-01"], "not both"),
         (["demo", "--days", "1"], "days"),
     ],

@@ -59,7 +59,7 @@ def test_an_interrupted_command_ends_its_run_as_canceled(tmp_path, how):
     said, _ = process.communicate()
     # then it says so, without a traceback, and Dagster has the run as cancelled
     assert process.returncode == 130, said
-    assert "interrupted; what is finished stays" in said
+    assert "interrupted; finished days are kept" in said
     assert "Traceback" not in said
     assert [run.status for run in runs(tmp_path)] == [dg.DagsterRunStatus.CANCELED]
 
