@@ -71,7 +71,7 @@ def test_promotion_by_hand_and_rollback_are_in_both_logs(cli, tmp_path):
     ("arguments", "message"),
     [
         (["materialize", "nonsense", "--partition", "2026-01-01"], "unknown asset"),
-        (["materialize", "raw_data"], "Name the days"),
+        (["materialize", "raw_data"], "Days are missing"),
         (["materialize", "raw_data", "--partition", "1.1.2026"], "not a day written as YYYY-MM-DD"),
         (["materialize", "raw_data", "--partition", "2025-12-31"], "MLOPS_START_DATE"),
         (["materialize", "raw_data", "--partition", "2999-01-01"], "yesterday"),
