@@ -16,6 +16,9 @@ FROM_ENVIRONMENT := HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_pr
 	PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PYTHON_IMAGE
 comma := ,
 
+# Which project `make dev` shows: the one here, else the demo.
+DIR ?= $(if $(wildcard .env .mlops),.,$(if $(wildcard demo/.env),demo,.))
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test test-quick lint format types check docs lock images bench clean
 
@@ -37,7 +40,7 @@ demo: install ## Two weeks of data arrive, models are trained, the better one sc
 	$(BIN)/mlops-assets demo
 
 dev: install ## Dagster's UI on http://127.0.0.1:3000 and MLflow's on http://127.0.0.1:5000
-	$(BIN)/mlops-assets dev
+	$(BIN)/mlops-assets dev --dir $(DIR)
 
 test: install ## All tests
 	$(BIN)/python -m pytest

@@ -11,6 +11,9 @@ ROW_COUNT = "dagster/row_count"
 """Dagster's own name for the number of rows; its catalog plots it."""
 
 
+_LAST = ("rows", "columns", "preview", "sha256", "path", "manifest")
+"""What every step has comes after what only this one has to say."""
+
 _PLAIN: Mapping[type, Callable[[Any], dg.MetadataValue[Any]]] = {
     bool: dg.MetadataValue.bool,
     int: dg.MetadataValue.int,
@@ -21,7 +24,8 @@ _PLAIN: Mapping[type, Callable[[Any], dg.MetadataValue[Any]]] = {
 
 def to_dagster(metadata: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
     """Each value as the kind of metadata that the UI shows best."""
-    converted = {name: _value(name, value) for name, value in metadata.items()}
+    names = [*(name for name in metadata if name not in _LAST), *(name for name in _LAST if name in metadata)]
+    converted = {name: _value(name, metadata[name]) for name in names}
     if isinstance(rows := metadata.get("rows"), int):
         converted[ROW_COUNT] = dg.MetadataValue.int(rows)
     return converted

@@ -97,6 +97,8 @@ def _publish(
     manifest = store.require(ASSET, ds)
     served = store.read_json(ASSET, ds, PRODUCTION)
     metadata = {**(judged or {}), **{name: value for name, value in served.items() if value is not None}}
+    if not write:
+        metadata["up_to_date"] = True
     if judged:
         metadata["reason"] = judged["reason"]
     if champion is not None and champion.number == served["model_version"]:

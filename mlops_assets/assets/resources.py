@@ -57,12 +57,14 @@ def mlflow_run_resource(tracking: Tracking) -> dg.ResourceDefinition:
 
 @contextmanager
 def _ended(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Callable[[], Any]]:
-    instance, stack = context.instance, ExitStack()
+    instance, run, stack = context.instance, context.run, ExitStack()
     assert instance is not None  # noqa: S101  # a run always has one
+    assert run is not None  # noqa: S101  # likewise
 
     @cache
     def start() -> Any:
         stack.enter_context(fluent_state_restored())
+        tracking.experiment_id(tracking.config.runs_experiment)  # dagster-mlflow would report that it makes it
         with _quiet(), tracking.errors("start the run of the Dagster run"):
             from dagster_mlflow import mlflow_tracking
 
@@ -74,12 +76,12 @@ def _ended(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Call
                 "mlflow_tracking_uri": tracking.config.uri,
                 "parent_run_id": None, "mlflow_run_id": None, "env": {}, "env_to_tag": None, "extra_tags": {},
             }  # fmt: skip
-            run = next(mlflow_tracking.resource_fn(context.replace_config(config)))  # type: ignore[call-arg]
+            parent = next(mlflow_tracking.resource_fn(context.replace_config(config)))  # type: ignore[call-arg]
             if tracking.config.ui_base:
-                info = run.active_run().info
+                info = parent.active_run().info
                 url = f"{tracking.config.ui_base}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
-                instance.add_run_tags(str(context.run_id), {MLFLOW_RUN_URL_TAG: url})
-            return run
+                instance.add_run_tags(run.run_id, {MLFLOW_RUN_URL_TAG: url})
+            return parent
 
     try:
         yield start
@@ -88,7 +90,7 @@ def _ended(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Call
             if start.cache_info().currsize:
                 with tracking.errors("end the run of the Dagster run"):
                     end_active_run(_final_status(context))
-                tracking.close_runs(lambda run_id: run_id == context.run_id or is_over(instance, run_id))
+                tracking.close_runs(lambda run_id: run_id == run.run_id or is_over(instance, run_id))
 
 
 @contextmanager

@@ -178,7 +178,7 @@ def promote_model(
 
 
 @models_app.command("rollback")
-def rollback_model(reason: Reason = "by hand", as_json: Json = False) -> None:
+def rollback_model(reason: Reason = "rollback by hand", as_json: Json = False) -> None:
     """Put the previous version back into production."""
     from mlops_assets.cli.models import rollback
 

@@ -23,7 +23,7 @@ errors = Console(stderr=True, highlight=False)
 def fail(message: str, code: int = FAILED) -> typer.Exit:
     """Print an error; raise what this returns."""
     errors.print("error:", style="bold red", end=" ")
-    errors.print(message, markup=False)
+    errors.print(message, markup=False, soft_wrap=True)
     return typer.Exit(code)
 
 
@@ -36,7 +36,7 @@ def print_json(content: Any) -> None:
 def progress(total: int, *, hidden: bool = False) -> Iterator[Progress]:
     """A progress bar on standard error with one task; it vanishes when done."""
     with _real_standard_error() as console, _bar(console, hidden=hidden) as bar:
-        bar.add_task("starting", total=total)
+        bar.add_task(f"Dagster plans {total:,} partitions", total=total)
         yield bar
 
 

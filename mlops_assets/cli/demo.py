@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -70,7 +71,7 @@ def run_demo(days: int, directory: Path, source: str, *, as_json: bool) -> None:
     keys = [(settings.start_date + dt.timedelta(days=one)).isoformat() for one in range(days)]
     pipeline.backend.prepare(ASSETS, keys)
     with closing(pipeline.backend), open_instance(settings) as instance:
-        batches = [batch for batch in plan(keys) if not _is_done(batch, pipeline, instance)]
+        batches = [left for batch in plan(keys) if (left := _left(batch, pipeline, instance)).assets]
         if batches and not as_json:
             console.print(f"{days} days of [bold]{settings.steps.source}[/] data into {pipeline.store.root}")
         with progress(sum(len(batch.assets) * len(batch.days) for batch in batches), hidden=as_json) as bar:
@@ -109,7 +110,7 @@ def _run(
 
     outcome = run_assets(pipeline, instance, batch.assets, batch.days, on_result)
     if not outcome.success:
-        raise fail("\n".join(f"{asset}: {message}" for asset, message in outcome.failures.items()))
+        raise fail(outcome.error, outcome.exit_code)
     if as_json:
         return
     decision = outcome.results.get(("production_model", batch.days[-1]), {})
@@ -122,13 +123,13 @@ def _run(
         console.print(f"{_span(batch.days)}  {'arrived' if 'raw_data' in batch.assets else ''}{scored}".rstrip(", "))
 
 
-def _is_done(batch: Batch, pipeline: Pipeline, instance: dg.DagsterInstance) -> bool:
-    """Whether all of a batch is published in the data root and known to Dagster."""
-    for asset in batch.assets:
+def _left(batch: Batch, pipeline: Pipeline, instance: dg.DagsterInstance) -> Batch:
+    """A batch from the first asset on that is not published in the data root for all days and known to Dagster."""
+    for place, asset in enumerate(batch.assets):
         known = instance.get_materialized_partitions(pipeline.names.asset_key(asset))
         if not all(ds in known and pipeline.store.manifest(asset, ds) is not None for ds in batch.days):
-            return False
-    return True
+            return Batch(batch.assets[place:], batch.days)
+    return Batch((), batch.days)
 
 
 def _summary(days: Sequence[str], pipeline: Pipeline, here: Path, *, as_json: bool) -> None:
@@ -146,14 +147,22 @@ def _summary(days: Sequence[str], pipeline: Pipeline, here: Path, *, as_json: bo
     console.print(table)
     console.print(f"In production: version {number} of model {pipeline.settings.tracking.model_name!r}")
     console.print(f"Data:   {paths['data']}\nState:  {paths['home']} (Dagster's runs, MLflow's models)")
-    command = os.path.relpath(Path(sys.argv[0]).absolute(), here) if Path(sys.argv[0]).exists() else "mlops-assets"
-    folder = os.path.relpath(Path.cwd(), here)
+    command, folder = _command(here), os.path.relpath(Path.cwd(), here)
     console.print(
         "\nNext:\n"
         f"  {command} dev --dir {folder}      Dagster on http://127.0.0.1:3000, MLflow on http://127.0.0.1:5000\n"
         f"  {command} status --dir {folder}   days, and the model that serves",
         markup=False,
+        soft_wrap=True,
     )
+
+
+def _command(here: Path) -> str:
+    """What to type for this program in the folder where it was started: `make` starts it from a virtual environment."""
+    if shutil.which("mlops-assets"):
+        return "mlops-assets"
+    program = here / sys.argv[0]
+    return os.path.relpath(program, here) if program.name == "mlops-assets" else "python -m mlops_assets.cli"
 
 
 def _facts(ds: str, pipeline: Pipeline) -> dict[str, Any]:

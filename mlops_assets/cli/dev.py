@@ -14,7 +14,7 @@ from pathlib import Path
 from mlops_assets.cli.console import console, fail
 from mlops_assets.cli.instance import dagster_home, open_instance
 from mlops_assets.settings import Settings
-from mlops_assets.wiring.assembly import build_tracking
+from mlops_assets.wiring.assembly import build_tracking, ui_address_file
 
 _HOST = "127.0.0.1"
 _SECONDS_TO_STOP = 10
@@ -34,7 +34,8 @@ def serve(port: int, mlflow_port: int) -> None:
         # The store is made here, once, before two processes would do it at the same time.
         build_tracking(settings).registry.versions()
         environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # ten processes for evaluating LLMs
-        environment.setdefault("MLOPS_MLFLOW_UI_URL", f"http://{_HOST}:{mlflow_port}")
+        address = environment.setdefault("MLOPS_MLFLOW_UI_URL", f"http://{_HOST}:{mlflow_port}")
+        ui_address_file(settings).write_text(address, encoding="utf-8")
         commands.append(_mlflow(settings, mlflow_port))
     console.print(f"Dagster: http://{_HOST}:{port}")
     if settings.tracking.scheme == "sqlite":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
+from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.wiring.assembly import build_tracking
 
 if TYPE_CHECKING:
@@ -29,13 +33,16 @@ def dagster_home(settings: Settings) -> Path:
     ``DAGSTER_HOME`` share configuration and files.
     """
     if configured := os.environ.get("DAGSTER_HOME"):
-        return Path(configured)
+        return Path(configured).absolute()
     home = settings.home.absolute() / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
     project = Path(_CONFIG)
     config = yaml.safe_load(project.read_text(encoding="utf-8")) if project.exists() else {}
     kept = {name: value for name, value in (config or {}).items() if name not in _PLACES}
-    (home / _CONFIG).write_text(_HEADER + yaml.safe_dump({**_QUIET, **kept}), encoding="utf-8")
+    draft = home / f".{_CONFIG}.{os.getpid()}"
+    with _writable(home):
+        home.mkdir(parents=True, exist_ok=True)
+        draft.write_text(_HEADER + yaml.safe_dump({**_QUIET, **kept}), encoding="utf-8")
+        draft.replace(home / _CONFIG)
     return home
 
 
@@ -45,8 +52,29 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
     from mlops_assets.housekeeping.dead_runs import fail_dead_runs, is_over
 
-    os.environ["DAGSTER_HOME"] = str(dagster_home(settings))
-    instance = DagsterInstance.get()
+    home = dagster_home(settings)
+    os.environ["DAGSTER_HOME"] = str(home)
+    with _writable(home), _locked(home):
+        instance = DagsterInstance.get()
     if fail_dead_runs(instance):
         build_tracking(settings).close_runs(lambda run_id: is_over(instance, run_id))
     return instance
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """One process at a time: two that make Dagster's databases at once leave them with two alembic versions."""
+    with (home / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _writable(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MlopsAssetsError(
+            f"Dagster's folder {home} cannot be used: {error.strerror or error}. Make it writable, or set MLOPS_HOME"
+            " (or DAGSTER_HOME) to a folder that is."
+        ) from error

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from mlops_assets.cli.console import FAILED, MISUSE, STOPPED, console, errors, fail, print_json, progress
+from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.settings import Settings
 from mlops_assets.steps.catalog import ASSETS
 from mlops_assets.wiring.pipeline import Pipeline
@@ -103,8 +103,4 @@ def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, 
             f" (Dagster run {outcome.run_id})"
         )
     if not outcome.success:
-        from mlops_assets.cli.runs import INTERRUPTED
-
-        message = "\n".join(f"{asset}: {text}" for asset, text in outcome.failures.items())
-        code = STOPPED if INTERRUPTED in outcome.failures.values() else FAILED
-        raise fail(f"{message or 'the run failed'}\n(Dagster run {outcome.run_id})", code)
+        raise fail(f"{outcome.error or 'the run failed'}\n(Dagster run {outcome.run_id})", outcome.exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ def show_versions(*, as_json: bool) -> None:
     if as_json:
         print_json([asdict(version) for version in versions])
         return
-    table = Table("version", "stage", "trained for", "registered", "verdict", "MLflow run")
+    table = Table("version", "stage", "trained for", "registered", "score", "verdict")
     for one in versions:
         style = "bold green" if one.stage == "Production" else None
         row = (
@@ -32,11 +33,16 @@ def show_versions(*, as_json: bool) -> None:
             one.stage,
             one.ds,
             f"{one.created:%Y-%m-%d %H:%M} UTC",
+            _score(one.verdict.scores) if one.verdict else "",
             one.verdict.outcome if one.verdict else "",
-            one.run_id,
         )
         table.add_row(*row, style=style)
     console.print(table if versions else f"No version of model {settings.tracking.model_name!r} is registered yet.")
+
+
+def _score(scores: Mapping[str, object]) -> str:
+    score = scores.get("challenger_score")
+    return f"{scores.get('gate_metric')} {score:.4f}" if isinstance(score, float) else ""
 
 
 def show_history(*, as_json: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from mlops_assets.assets.materialization import AS_OF_TAG, FORCE_TAG
 from mlops_assets.assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from mlops_assets.assets.resources import build_resources
 from mlops_assets.backends.process_id import process_tag
+from mlops_assets.cli.console import FAILED, STOPPED
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 from mlops_assets.steps.catalog import ASSETS, STEPS
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
-INTERRUPTED = failures.INTERRUPTED
+INTERRUPTED, _RUN = failures.INTERRUPTED, "run"
 
 OnResult = Callable[[str, str, str | None], None]
 """Called with asset, partition (or ``""``) and error after each day."""
@@ -41,7 +44,7 @@ class RunOutcome:
         success: Whether all steps succeeded.
         results: What each (asset, partition) reported that was made.
         up_to_date: How many (asset, partition) need not be made again.
-        failures: Asset -> message.
+        failures: Step -> message; ``run`` for what happened outside of steps.
     """
 
     run_id: str
@@ -50,9 +53,19 @@ class RunOutcome:
     up_to_date: int
     failures: Mapping[str, str]
 
+    @property
+    def error(self) -> str:
+        """What went wrong, for people."""
+        return "\n".join(text if step == _RUN else f"{step}: {text}" for step, text in self.failures.items())
+
+    @property
+    def exit_code(self) -> int:
+        """Of a command whose run did not succeed."""
+        return STOPPED if INTERRUPTED in self.failures.values() else FAILED
+
 
 class _Observed:
-    """A backend that reports each result."""
+    """A backend that reports each result, and an interruption before Dagster takes it for a failure."""
 
     def __init__(self, backend: Backend, on_result: OnResult) -> None:
         self._backend, self._on_result = backend, on_result
@@ -62,11 +75,23 @@ class _Observed:
 
     def run(self, request: Request, context: dg.AssetExecutionContext | None = None) -> Generator[PartitionResult]:
         asset = STEPS[request.step].asset
-        with closing(self._backend.run(request, context)) as results:
-            for result in results:
-                if asset in ASSETS:
-                    self._on_result(asset, result.partition, result.error)
-                yield result
+        try:
+            with closing(self._backend.run(request, context)) as results:
+                for result in results:
+                    if asset in ASSETS:
+                        self._on_result(asset, result.partition, result.error)
+                    yield result
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            if context is not None:
+                context.instance.report_run_canceling(context.run)
+            raise
+
+
+def _plain(value: dg.MetadataValue[Any]) -> Any:
+    """A value of Dagster's metadata as JSON has it."""
+    if isinstance(value, dg.TableMetadataValue):
+        return [dict(record.data) for record in value.records]
+    return value.value
 
 
 def _plain(value: dg.MetadataValue[Any]) -> Any:
@@ -99,8 +124,31 @@ def run_assets(
         force: Of several days, make also those that are up to date.
         as_of: Predict each day with a version that has not seen it.
     """
-    for one in (signal.SIGINT, signal.SIGTERM):  # both end the run properly, also where the shell had SIGINT ignored
-        signal.signal(one, signal.default_int_handler)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
+        signal.signal(signal_number, signal.default_int_handler)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # an interruption while it closes a connection
+    run_id = run_id or str(uuid.uuid4())
+    try:
+        return _executed(pipeline, instance, assets, days, on_result, run_id, force=force, as_of=as_of)
+    except KeyboardInterrupt:  # before the first step or after the last one
+        return RunOutcome(run_id, False, {}, 0, {_RUN: INTERRUPTED})
+    finally:
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            instance.report_run_canceled(run)
+
+
+def _executed(
+    pipeline: Pipeline,
+    instance: DagsterInstance,
+    assets: Sequence[str],
+    days: Sequence[str],
+    on_result: OnResult,
+    run_id: str,
+    *,
+    force: bool,
+    as_of: bool,
+) -> RunOutcome:
     parts = replace(pipeline.parts, backend=_Observed(pipeline.backend, on_result))  # one by its attributes
     definitions = dg.Definitions(
         assets=[*pipeline.assets], resources=build_resources(parts), executor=dg.in_process_executor
@@ -128,7 +176,7 @@ def run_assets(
     }
     if not result.success and not messages:  # a resource could not be made, say
         ends = [event.job_failure_data for event in result.all_events if event.is_job_failure]
-        messages = {"run": failures.root_message(ends[-1].error if ends else None)}
+        messages = {_RUN: failures.root_message(ends[-1].error if ends else None)}
     made: dict[tuple[str, str], dict[str, Any]] = {}
     for event in result.filter_events(lambda event: event.is_step_materialization):
         done = event.step_materialization_data.materialization

@@ -32,7 +32,7 @@ def show_status(days: int, *, as_json: bool) -> None:
         )
         return
     table = Table(title=f"{store.root}", title_justify="left")
-    table.add_column("day")
+    table.add_column("day", no_wrap=True)
     for asset in ASSETS:
         table.add_column(asset, justify="center")
     for ds in newest:

@@ -21,7 +21,7 @@ from mlops_assets.errors import DataError, MissingPartitionError, MlopsAssetsErr
 from mlops_assets.runtime.pipes import CONTRACT
 from mlops_assets.runtime.recipes import ingredients, input_partitions, settings_of
 from mlops_assets.runtime.request import PartitionResult
-from mlops_assets.runtime.runner import preview_of, described, result_of
+from mlops_assets.runtime.runner import described, preview_of, result_of
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.steps.declaration import Days, Kind
 from mlops_assets.store.publish import locked, sha256, staged

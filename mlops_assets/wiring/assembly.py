@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_assets.backends.local import LocalBackend
@@ -10,6 +11,8 @@ from mlops_assets.settings import Settings
 from mlops_assets.store.local import LocalStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import dagster as dg
 
     from mlops_assets.alerts.channels import Channels
@@ -48,7 +51,15 @@ def build_tracking(settings: Settings) -> Tracking:
     """The tracking server and the registry; connects at first use."""
     from mlops_assets.tracking.tracker import Tracking
 
-    return Tracking(settings.tracking)
+    served = ui_address_file(settings)
+    if "mlflow_ui_url" in settings.given or not settings.tracking.is_local or not served.is_file():
+        return Tracking(settings.tracking)
+    return Tracking(replace(settings.tracking, ui_url=served.read_text(encoding="utf-8")))
+
+
+def ui_address_file(settings: Settings) -> Path:
+    """Where ``mlops-assets dev`` leaves the address of MLflow's UI, for links that other commands make."""
+    return settings.home.absolute() / "mlflow_ui_url"
 
 
 def build_backend(settings: Settings) -> Backend:

@@ -62,8 +62,8 @@ def test_one_day_through_all_assets(tmp_path, resources, make_settings):
     metadata = materializations(result, "predictions")["2026-01-05"]
     manifest = json.loads((tmp_path / "data/predictions/2026-01-05/predictions.manifest.json").read_text())
     assert metadata["model_version"].value == manifest["metadata"]["model_version"] == production.number
-    assert metadata["mlflow_run_id"].value == production.run_id
-    assert manifest["inputs"][f"models:/mlops-assets/{production.number}"] == production.digest
+    assert metadata["model_sha256"].value == manifest["metadata"]["model_sha256"] == production.sha256
+    assert metadata["model_name"].value == "mlops-assets"
 
 
 def test_every_day_of_a_range_has_metadata_of_its_own(tmp_path, resources, instance):
@@ -75,7 +75,7 @@ def test_every_day_of_a_range_has_metadata_of_its_own(tmp_path, resources, insta
         "raw_data": "sha256",
         "processed": "sha256",
         "split": "sha256",
-        "model": "model_digest",
+        "model": "model_version",
         "metrics": "roc_auc",
         "predictions": "sha256",
     }.items():
@@ -92,8 +92,9 @@ def test_every_day_of_a_range_has_metadata_of_its_own(tmp_path, resources, insta
     assert raw["dagster/row_count"].value == 300
     assert isinstance(raw["preview"], dg.TableMetadataValue)
     # and the last day's model went through the gate
-    (decision,) = result.asset_materializations_for_node("production_model")
-    assert decision.metadata["promoted"].value is True
+    days = materializations(result, "production_model")
+    assert [ds for ds in sorted(days) if "judged" in days[ds]] == ["2026-01-03"]
+    assert days["2026-01-03"]["promoted"].value is True
 
 
 def test_a_broken_day_does_not_lose_the_others(tmp_path, make_settings, instance):
@@ -109,7 +110,7 @@ def test_a_broken_day_does_not_lose_the_others(tmp_path, make_settings, instance
     # then the run fails and names the day, the file and the row
     assert not result.success
     failure = result.failure_data_for_node("raw_data").user_failure_data
-    assert "1 of 3 days could not be made" in failure.description
+    assert "1 of 3 days failed" in failure.description
     assert "raw/2026-01-02/data.csv, row 2" in failure.description
     # and the good days are materialized
     assert instance.get_materialized_partitions(dg.AssetKey("raw_data")) == {"2026-01-01", "2026-01-03"}
@@ -175,4 +176,4 @@ def test_predictions_without_a_model_say_what_to_do(resources):
     # then the message says so
     description = result.failure_data_for_node("predictions").user_failure_data.description
     assert "stage Production" in description
-    assert "mlops-assets models promote" in description
+    assert "Materialize model, metrics and production_model" in description

@@ -78,10 +78,11 @@ def test_only_what_is_missing_or_stale_is_made(run, tmp_path, make_settings):
     run()
     (tmp_path / "data/predictions/2026-01-02/predictions.csv").unlink()
     # when the range is asked for again, then only that is made
-    assert made(run()) == {**{asset: [] for asset in BY_DAY}, "predictions": ["2026-01-02"]}
+    again = {"production_model": ["2026-01-02"], "predictions": ["2026-01-02"]}
+    assert made(run()) == {asset: again.get(asset, []) for asset in BY_DAY}
     # and a setting that concerns a step concerns what follows, too
     result = run(settings=make_settings(estimator="logistic_regression"))
-    expected = {"model": DAYS, "metrics": DAYS}
+    expected = {"model": DAYS, "metrics": DAYS, "production_model": DAYS[-1:]}  # where it is judged
     assert made(result) == {asset: expected.get(asset, []) for asset in BY_DAY}
 
 
@@ -94,8 +95,9 @@ def test_data_that_were_delivered_again_are_stale(run, tmp_path, make_settings):
     # when one comes again with other content and one with the same
     deliver(tmp_path, DAYS[0], *rows(0))
     deliver(tmp_path, DAYS[1], *rows(9))
-    # then only the other content is worked on
-    assert made(run(settings=settings)) == {asset: [DAYS[1]] for asset in BY_DAY}
+    # then only the other content is worked on; what it is judged with is written beside the last day
+    expected = {asset: [DAYS[1]] for asset in BY_DAY} | {"production_model": DAYS[1:]}
+    assert made(run(settings=settings)) == expected
 
 
 def test_a_bad_day_does_not_lose_the_others(run, instance, tmp_path, make_settings):
@@ -106,8 +108,8 @@ def test_a_bad_day_does_not_lose_the_others(run, instance, tmp_path, make_settin
     (tmp_path / "data/raw/2026-01-02/data.csv").write_text("id,a,b\n1,2,3\n4,5\n")
     # when all assets are made in one run
     result = run(settings=settings)
-    # then the good days went through all of them, and Dagster takes only these for made
-    for asset in BY_DAY:
+    # then the good days went through all of them, and Dagster takes only these for made; which model serves is known
+    for asset in set(BY_DAY) - {"production_model"}:
         assert instance.get_materialized_partitions(dg.AssetKey(asset)) == {DAYS[0], DAYS[2]}, asset
     # and the run failed at its end and names the bad day, once, with file and row
     assert not result.success
@@ -116,11 +118,11 @@ def test_a_bad_day_does_not_lose_the_others(run, instance, tmp_path, make_settin
     description = result.failure_data_for_node("predictions").user_failure_data.description
     assert description.startswith("1 of 3 days failed:\n2026-01-02 (raw_data): raw/2026-01-02/data.csv")
     assert description.count("2026-01-02 (") == 1
-    # and when the day is mended, only that day is made
+    # and when the day is fixed, only that day is made
     deliver(tmp_path, DAYS[1], *rows(1))
     after = run(settings=settings)
     assert after.success
-    assert made(after) == {asset: [DAYS[1]] for asset in BY_DAY}
+    assert made(after) == {asset: [DAYS[1]] for asset in BY_DAY} | {"production_model": DAYS[1:]}
 
 
 def test_a_run_that_lost_every_day_ends_at_once(run, tmp_path, make_settings):
@@ -145,14 +147,15 @@ def test_a_check_stops_its_day_and_no_other(run, instance, tmp_path, make_settin
     result = run(settings=settings)
     # then the raw data of that day are there, and nothing was made of them
     known = {asset: instance.get_materialized_partitions(dg.AssetKey(asset)) for asset in BY_DAY}
-    assert known == {asset: set(DAYS) if asset == "raw_data" else {DAYS[0], DAYS[2]} for asset in BY_DAY}
+    made_of_it = set(BY_DAY) - {"raw_data", "production_model"}
+    assert known == {asset: {DAYS[0], DAYS[2]} if asset in made_of_it else set(DAYS) for asset in BY_DAY}
     # and the run failed at its end and says which check it was
     description = result.failure_data_for_node("predictions").user_failure_data.description
     assert (
-        f"{DAYS[1]} (processed, predictions): Stopped by the check row_count of raw_data: raw/{DAYS[1]}/data.csv"
+        f"{DAYS[1]} (processed, predictions): Stopped by check row_count of raw_data: raw/{DAYS[1]}/data.csv"
         in description
     )
-    assert description.startswith("1 of 3 days could not be made")
+    assert description.startswith("1 of 3 days failed")
     # and a later run over the range stops it, too
     again = run(assets=[ASSETS.processed, ASSETS.predictions], settings=settings)
     assert not again.success

@@ -7,17 +7,18 @@ import pytest
 
 from mlops_assets.assets.assets import build_assets
 from mlops_assets.assets.partitions import daily_partitions
-from mlops_assets.assets.resources import build_resources
 from mlops_assets.errors import SettingsError
 from mlops_assets.settings import Settings
-from mlops_assets.wiring.assembly import build_backend, build_tracking
+from mlops_assets.wiring.assembly import build_tracking
+from mlops_assets.wiring.pipeline import Pipeline
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
 
 
 def materialize(settings, assets, ds=None):
-    resources = build_resources(build_backend(settings), build_tracking(settings))
-    return dg.materialize(assets, partition_key=ds, resources=resources, raise_on_error=False)
+    return dg.materialize(
+        assets, partition_key=ds, resources=Pipeline(settings=settings).resources, raise_on_error=False
+    )
 
 
 def deliver(tmp_path, ds, data, target=None):
@@ -38,12 +39,12 @@ def test_the_gate_does_not_undo_a_rollback(make_settings):
     registry.promote(2, reason="by hand", by="a person")
     registry.rollback(reason="it was wrong", by="a person")
     # when the gate is asked again
-    result = materialize(settings, [ASSETS.production_model])
-    # then it leaves things as they are and says why
+    result = materialize(settings, [ASSETS.production_model], "2026-01-02")
+    # then it leaves things as they are: each version was judged once
     assert result.success
     metadata = result.asset_materializations_for_node("production_model")[0].metadata
-    assert metadata["promoted"].value is False
-    assert "was replaced by an older one" in metadata["reason"].value
+    assert "judged" not in metadata
+    assert metadata["model_version"].value == 1
     assert registry.production().number == 1
 
 
@@ -61,7 +62,7 @@ def test_codes_keep_their_spelling_on_a_day_on_which_all_look_like_numbers(make_
     assert materialize(settings, [*ASSETS], "2026-01-01").success
     # when on the next day only codes of digits arrive
     deliver(tmp_path, "2026-01-02", "id,code,x\n" + "".join(f"{n},{codes[n % 2]},{n % 7}\n" for n in range(400)))
-    assert materialize(settings, [ASSETS.raw_data, ASSETS.predictions], "2026-01-02").success
+    assert materialize(settings, [ASSETS.raw_data, ASSETS.production_model, ASSETS.predictions], "2026-01-02").success
     # then they are the categories that the model knows
     lines = (tmp_path / "data/predictions/2026-01-02/predictions.csv").read_text().splitlines()[1:]
     assert [line.split(",")[1] for line in lines] == ["1", "0"] * 200
@@ -80,5 +81,5 @@ def test_a_file_dropped_over_a_generated_one_is_not_overwritten(make_settings, t
 
 
 def test_a_misspelt_argument_of_the_settings_is_refused(tmp_path):
-    with pytest.raises(SettingsError, match="'data_dirr' is no setting"):
+    with pytest.raises(SettingsError, match="unknown setting 'data_dirr': did you mean data_dir"):
         Settings(_env_file=None, data_dirr=tmp_path)

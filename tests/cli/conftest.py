@@ -38,10 +38,13 @@ def cli(tmp_path, tracking_template, monkeypatch):
     shutil.copy(tracking_template, tmp_path / ".mlops" / "mlflow" / "mlflow.db")
 
     def call(*arguments: str, **environment: str) -> Done:
+        monkeypatch.chdir(tmp_path)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
+        before = dict(os.environ)
         result = CliRunner().invoke(app, list(arguments))
-        os.environ.pop("DAGSTER_HOME", None)
+        os.environ.clear()
+        os.environ.update(before)
         if result.exception and not isinstance(result.exception, (SystemExit, MlopsAssetsError)):
             raise result.exception
         message = str(result.exception) if isinstance(result.exception, MlopsAssetsError) else ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from alert_servers import PASSWORD, TOKEN, USER, assert_no_secret, mail_server, web_sink
 
@@ -40,10 +38,12 @@ def test_without_targets_the_command_says_what_to_set(cli):
 def test_doctor_shows_targets_without_secrets_and_finds_wrong_ones(cli):
     # given a good target
     done = cli("doctor", "--json", MLOPS_ALERT_URLS=f"json://{USER}:{PASSWORD}@127.0.0.1/{TOKEN}")
-    # when / then it is shown by place and scheme
+    # when / then its value is hidden, and the check names it by place and scheme
     (shown,) = [one["value"] for one in done.json["settings"] if one["variable"] == "MLOPS_ALERT_URLS"]
-    assert shown == "target 1 (json)"
-    assert {one["check"]: one["state"] for one in done.json["findings"]}["alerts"] == "ok"
+    assert shown == "***"
+    (found,) = [one for one in done.json["findings"] if one["check"] == "alerts"]
+    assert found["state"] == "ok"
+    assert "target 1 (json)" in found["detail"]
     assert_no_secret(done.out, done.err)
     # and when it is one that Apprise does not understand, it is reported
     done = cli("doctor", MLOPS_ALERT_URLS=f"jsn://{USER}:{PASSWORD}@127.0.0.1/{TOKEN}")
@@ -70,19 +70,19 @@ def test_doctor_shows_targets_without_secrets_and_finds_wrong_ones(cli):
 )
 def test_urls_are_separated_by_blanks_or_by_commas_before_a_scheme(text, urls):
     # given / when / then
-    assert Settings(_env_file=None, alert_urls=text).alert_urls == urls
+    assert Settings(_env_file=None, alert_urls=text).alerts.urls == urls
 
 
 def test_settings_never_show_the_urls(tmp_path, monkeypatch):
     # given a list whose second part is no URL
     secret = f"json://{USER}:{PASSWORD}@host {TOKEN}"
     # when / then the error names the place
-    with pytest.raises(SettingsError, match=r"MLOPS_ALERT_URLS: .* number 2 is none") as caught:
+    with pytest.raises(SettingsError, match=r"MLOPS_ALERT_URLS: .* number 2 is not one") as caught:
         Settings(_env_file=None, alert_urls=secret)
     assert_no_secret(str(caught.value), repr(caught.value.__context__), repr(caught.value.__cause__))
-    # and a good one is in no repr and in no step's environment
+    # and a good one is in no repr
     settings = Settings(_env_file=None, alert_urls=f"json://{USER}:{PASSWORD}@host/{TOKEN}")
-    assert_no_secret(repr(settings), str(settings), json.dumps(settings.step_environment()))
+    assert_no_secret(repr(settings), str(settings), repr(settings.alerts))
     # and an unknown kind is refused with those there are
     with pytest.raises(SettingsError, match="failures: expected some of failure, retry, check, late, promotion"):
         Settings(_env_file=None, alert_on="failures,retry")

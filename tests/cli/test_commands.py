@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import dagster as dg
 import pytest
 
 from mlops_assets.cli.demo import plan
+from mlops_assets.steps.catalog import ASSETS
 
 
 @pytest.mark.slow
@@ -16,9 +19,10 @@ def test_materialize_status_and_models(cli, tmp_path):
     assert done.code == 0, done.err
     assert done.json["success"]
     results = {(one["asset"], one["partition"]): one["metadata"] for one in done.json["results"]}
-    assert len(results) == 6 * 2 + 1
+    assert len(results) == 7 * 2
     assert results["raw_data", "2026-01-02"]["rows"] == 300
-    assert results["production_model", None]["promoted"] is True
+    assert results["production_model", "2026-01-02"]["promoted"] is True
+    assert "judged" not in results["production_model", "2026-01-01"]
     # and the run, with its days, is in the instance that the UI reads, in one hidden folder
     with dg.DagsterInstance.from_config(str(tmp_path / ".mlops" / "dagster")) as instance:
         assert instance.get_materialized_partitions(dg.AssetKey("predictions")) == {"2026-01-01", "2026-01-02"}
@@ -26,31 +30,38 @@ def test_materialize_status_and_models(cli, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {".mlops", "data"}
     # and status and models agree with it
     status = cli("status", "--json").json
-    assert status["days"]["2026-01-02"] == ["raw_data", "processed", "split", "model", "metrics", "predictions"]
-    assert status["production"]["version"] == 2
+    assert status["days"]["2026-01-02"] == list(ASSETS)
+    serving = status["production"]["version"]
     versions = cli("models", "list", "--json").json
-    assert [(one["number"], one["stage"]) for one in versions] == [(2, "Production"), (1, "None")]
+    assert {one["number"]: one["stage"] for one in versions} == {1: "None", 2: "None"} | {serving: "Production"}
     assert "2026-01-02" in cli("status").out
 
 
 @pytest.mark.slow
 def test_promotion_by_hand_and_rollback_are_in_both_logs(cli, tmp_path):
-    # given two versions, the second in production
+    # given two versions, one of them in production
     cli("materialize", "--from", "2026-01-01", "--to", "2026-01-02")
-    # when a person promotes the first and takes it back
-    assert cli("models", "promote", "1", "--reason", "the new one is slow").code == 0
-    assert cli("models", "rollback", "--reason", "it was the network", "--json").json["to_version"] == 2
-    # then MLflow's history and Dagster's log both tell
+    serving = cli("status", "--json").json["production"]["version"]
+    other = 3 - serving
+    # when a person promotes the other one and takes it back
+    assert cli("models", "promote", str(other), "--reason", "the new one is slow").code == 0
+    assert cli("models", "rollback", "--reason", "it was the network", "--json").json["to_version"] == serving
+    # then MLflow's history and Dagster's log both have it
     history = cli("models", "history", "--json").json
-    assert [(one["from_version"], one["to_version"]) for one in history] == [(None, 2), (2, 1), (1, 2)]
+    steps = [(None, serving), (serving, other), (other, serving)]
+    assert [(one["from_version"], one["to_version"]) for one in history] == steps
     assert history[1]["reason"] == "the new one is slow"
     with dg.DagsterInstance.from_config(str(tmp_path / ".mlops" / "dagster")) as instance:
         records = instance.fetch_materializations(dg.AssetKey("production_model"), limit=10).records
-    assert [one.asset_materialization.metadata["reason"].value for one in records][:2] == [
-        "it was the network",
-        "the new one is slow",
+    by_hand = [one.asset_materialization.metadata for one in records if one.partition_key is None]
+    assert [(one["reason"].value, one["rollback"].value) for one in by_hand] == [
+        ("it was the network", True),
+        ("the new one is slow", False),
     ]
-    # and a version that is not there is an error that says so
+    # and the tables name them
+    assert "the new one is slow" in cli("models", "history").out
+    assert "Production" in cli("models", "list").out
+    # and a version that is not there is an error that names it
     done = cli("models", "promote", "7")
     assert done.code == 1
     assert "7" in done.err
@@ -60,7 +71,7 @@ def test_promotion_by_hand_and_rollback_are_in_both_logs(cli, tmp_path):
     ("arguments", "message"),
     [
         (["materialize", "nonsense", "--partition", "2026-01-01"], "unknown asset"),
-        (["materialize", "raw_data"], "Say for which days"),
+        (["materialize", "raw_data"], "Days are missing"),
         (["materialize", "raw_data", "--partition", "1.1.2026"], "not a day written as YYYY-MM-DD"),
         (["materialize", "raw_data", "--partition", "2025-12-31"], "MLOPS_START_DATE"),
         (["materialize", "raw_data", "--partition", "2999-01-01"], "yesterday"),
@@ -109,26 +120,39 @@ def test_doctor_lists_settings_and_finds_what_is_broken(cli):
 
 
 @pytest.mark.slow
-def test_demo_resumes_and_does_not_redo_what_is_done(cli, tmp_path):
-    # given a demo of three days
+def test_the_demo_has_a_folder_of_its_own_and_makes_only_what_is_missing(cli, tmp_path):
+    # given a project with settings of its own
+    (tmp_path / ".env").write_text("MLOPS_SOURCE=files\nMLOPS_MODEL_NAME=ours\n")
+    before = sorted(tmp_path.rglob("*"))
+    # when the demo runs for three days
     done = cli("demo", "--days", "3", "--json")
+    # then its days end yesterday, and the last one is scored
     assert done.code == 0, done.err
-    assert [day["scored_by"] for day in done.json["days"]] == [None, None, "version 1"]
-    predictions = tmp_path / "data/predictions/2026-01-03/predictions.csv"
-    written = predictions.stat().st_mtime_ns
-    # when it is called again
-    again = cli("demo", "--days", "3", "--json")
-    # then nothing is written again
-    assert again.json == done.json
-    assert predictions.stat().st_mtime_ns == written
-    # when a day is lost
+    days = {one["day"]: one["scored_by"] for one in done.json["days"]}
+    yesterday = dt.datetime.now(dt.timezone.utc).date() - dt.timedelta(days=1)
+    last = yesterday.isoformat()
+    assert list(days) == [(yesterday - dt.timedelta(days=back)).isoformat() for back in (2, 1, 0)]
+    assert list(days.values()) == [None, None, "version 1"]
+    # and the project is as it was
+    assert [path for path in sorted(tmp_path.rglob("*")) if "demo" not in path.parts] == before
+    # when it is started again, then nothing is written again
+    predictions = tmp_path / f"demo/data/predictions/{last}/predictions.csv"
+    raw = tmp_path / f"demo/data/raw/{last}/data.csv"
+    written = predictions.stat().st_mtime_ns, raw.stat().st_mtime_ns
+    assert cli("demo", "--days", "3", "--json").json == done.json
+    assert (predictions.stat().st_mtime_ns, raw.stat().st_mtime_ns) == written
+    # when a day's predictions are deleted, then just those are made again
+    predictions.with_name("predictions.manifest.json").unlink()
     predictions.unlink()
-    (tmp_path / "data/predictions/2026-01-03/predictions.manifest.json").unlink()
-    # then just that day is made again
-    raw = (tmp_path / "data/raw/2026-01-03/data.csv").stat().st_mtime_ns
     assert cli("demo", "--days", "3").code == 0
     assert predictions.exists()
-    assert (tmp_path / "data/raw/2026-01-03/data.csv").stat().st_mtime_ns == raw
+    assert raw.stat().st_mtime_ns == written[1]
+    # and its status is asked for by folder
+    status = cli("status", "--dir", "demo", "--json").json
+    assert status["data_dir"] == str(tmp_path / "demo" / "data")
+    assert status["production"]["version"] == 1
+    # and more days than there were until yesterday are refused
+    assert "go beyond yesterday" in cli("demo", "--days", "4").err
 
 
 def test_the_demo_plan_trains_weekly_and_scores_every_day_after_the_first_model():

@@ -10,16 +10,17 @@ import dagster as dg
 import pytest
 from daemon import ROOT, write_config
 from dagster import DagsterRunStatus as Status
+from mlflow import MlflowClient
 
 from mlops_assets.assets.assets import build_assets
 from mlops_assets.assets.names import Names
 from mlops_assets.assets.partitions import daily_partitions
-from mlops_assets.assets.resources import build_resources
 from mlops_assets.backends.process_id import is_gone, process_tag
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG, SILENT_SECONDS, fail_dead_runs, why_dead
 from mlops_assets.housekeeping.sensors import build_cleanup_sensor
 from mlops_assets.tracking.runs import DAGSTER_RUN_TAG
 from mlops_assets.wiring.assembly import build_backend, build_tracking
+from mlops_assets.wiring.pipeline import Pipeline
 
 ASSETS = build_assets(daily_partitions("2026-01-01"))
 
@@ -107,8 +108,7 @@ def test_runs_of_dead_processes_are_ended_and_others_are_not(instance, dead):
 
 def test_a_run_that_inherited_a_tag_registers_its_own_process(make_settings, instance, dead):
     # given a retry of a run that died: Dagster copies the tags
-    settings = make_settings()
-    resources = build_resources(build_backend(settings), build_tracking(settings))
+    resources = Pipeline(settings=make_settings()).resources
     # when it is executed
     result = dg.materialize(
         [ASSETS.raw_data],
@@ -138,13 +138,20 @@ def test_a_run_in_process_does_not_wait_for_a_pool(instance):
     assert result.success
 
 
+def open_run(tracking, dagster_run_id):
+    """An MLflow run as a killed process leaves it."""
+    client = MlflowClient(tracking.config.uri)
+    experiment = tracking.experiment_id(tracking.config.experiment)
+    return client.create_run(experiment, tags={DAGSTER_RUN_TAG: dagster_run_id}).info.run_id
+
+
 @pytest.mark.parametrize("end", ["failed", "canceled"])
 def test_mlflow_runs_of_runs_that_are_over_are_ended(make_settings, instance, end):
     # given an MLflow run that a killed run left open, and one of a run that goes on
     settings = make_settings()
     tracking = build_tracking(settings)
     over, goes_on = (create(instance, Status.STARTED, process_tag()) for _ in range(2))
-    left, _ = (tracking.start_run("model", {DAGSTER_RUN_TAG: one}, None) for one in (over, goes_on))
+    left, _ = (open_run(tracking, one) for one in (over, goes_on))
     cleanup = build_cleanup_sensor(Names(), tracking, build_backend(settings))
     with dg.build_sensor_context(instance) as context:
         assert cleanup(context).skip_message == "Nothing was left behind."

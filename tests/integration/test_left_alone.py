@@ -73,7 +73,7 @@ def materialized(instance, asset):
 
 
 def alerts_have_looked(instance):
-    """Whether the sensor `alerts` has looked once: what happened before it was there is not told."""
+    """Whether the sensor `alerts` was evaluated once: it does not report what happened before."""
     states = [one for one in instance.all_instigator_state() if one.instigator_name == "alerts"]
     return any(one.instigator_data.cursor for one in states if one.instigator_data)
 
@@ -108,7 +108,7 @@ def test_five_days_of_which_one_is_late_one_broken_one_comes_twice_and_a_daemon_
         deliver(TWO)
         deliver(LATE, marker=False)
         deliver(BROKEN)
-        wait_until(lambda: scored() == set(SCORED), 240, "scoring the late and the mended day")
+        wait_until(lambda: scored() == set(SCORED), 240, "scoring the late and the fixed day")
         looked_at = dt.datetime.now(dt.timezone.utc).timestamp()
         wait_until(lambda: runs_over(instance) and dt.datetime.now().timestamp() > looked_at + 15, 120)  # noqa: DTZ005
         # then every day was scored once
@@ -124,14 +124,14 @@ def test_five_days_of_which_one_is_late_one_broken_one_comes_twice_and_a_daemon_
         killed = [run for run in runs if "dagster/auto_retry_run_id" in run.tags]
         triggers = Counter(run.tags[TRIGGER_TAG] for run in runs if TRIGGER_TAG in run.tags and not run.parent_run_id)
         assert set(triggers.values()) == {1}
-        # and each thing that somebody must know was told once
+        # and there was one alert for each event
         titles = Counter(alert["title"] for alert in alerts)
         assert set(titles.values()) == {1}, titles
-        told = "\n".join(f"{alert['title']}\n{alert['message']}" for alert in alerts)
+        sent = "\n".join(f"{alert['title']}\n{alert['message']}" for alert in alerts)
         failed = [run for run in runs if run.status is dg.DagsterRunStatus.FAILURE]
         assert len(failed) == 1 + len(killed)
         for run in failed:
-            assert told.count(f"/runs/{run.run_id}") == 1, run.job_name
-        assert titles[f"Late: download cannot work on {LATE}"] == 1
-        assert f"raw/{BROKEN}/data.csv" in told
+            assert sent.count(f"/runs/{run.run_id}") == 1, run.job_name
+        assert titles[f"download is late: {LATE}"] == 1
+        assert f"raw/{BROKEN}/data.csv" in sent
     shutil.rmtree(tmp_path / "data")  # nothing holds it any more
