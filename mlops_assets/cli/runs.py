@@ -94,13 +94,6 @@ def _plain(value: dg.MetadataValue[Any]) -> Any:
     return value.value
 
 
-def _plain(value: dg.MetadataValue[Any]) -> Any:
-    """A value of Dagster's metadata as JSON has it."""
-    if isinstance(value, dg.TableMetadataValue):
-        return [dict(record.data) for record in value.records]
-    return value.value
-
-
 def run_assets(
     pipeline: Pipeline,
     instance: DagsterInstance,
