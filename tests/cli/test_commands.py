@@ -72,7 +72,7 @@ def test_promotion_by_hand_and_rollback_are_in_both_logs(cli, tmp_path):
     [
         (["materialize", "nonsense", "--partition", "2026-01-01"], "unknown asset"),
         (["materialize", "raw_data"], "Days are missing"),
-        (["materialize", "raw_data", "--partition", "1.1.2026"], "not a day written as YYYY-MM-DD"),
+        (["materialize", "raw_data", "--partition", "1.1.2026"], "is not a date. Expected YYYY-MM-DD"),
         (["materialize", "raw_data", "--partition", "2025-12-31"], "MLOPS_START_DATE"),
         (["materialize", "raw_data", "--partition", "2999-01-01"], "yesterday"),
         (["materialize", "raw_data", "--from", "2026-01-02", "--to", "2026-01-01"], "range is empty"),
