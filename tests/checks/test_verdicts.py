@@ -234,7 +234,7 @@ def test_predictions_are_counted_and_their_scores_looked_at(serving):
     # then it does not, though nothing is left to be stopped
     for check, problem in {
         "row_count": "has 399 rows and raw",
-        "scores": "3 rows have scores that are no prob",
+        "scores": "3 rows have scores that are not prob",
     }.items():
         found = verdict(made, check, DS, "predictions", records)
         assert (found.passed, found.blocks) == (False, ())
@@ -299,9 +299,9 @@ def test_generated_days_report_the_same_facts(project):
     ("staged", "alias", "expected"),
     [
         ([1], 1, ()),
-        ([1], 2, ("stage Production is version 1,", "alias champion is version 2", "models list")),
-        ([1, 2], 1, ("stage Production are the versions 1, 2", "Move all but one to the stage Archived")),
-        ([], None, ("stage Production is no version", "alias champion is no version", "models promote VERSION")),
+        ([1], 2, ("stage Production: version 1;", "alias champion is version 2", "models list")),
+        ([1, 2], 1, ("stage Production: versions 1, 2", "Move all but one to the stage Archived")),
+        ([], None, ("stage Production: no version", "alias champion is no version", "models promote VERSION")),
     ],
 )
 def test_exactly_one_version_is_in_production(staged, alias, expected):

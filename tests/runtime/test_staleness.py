@@ -42,16 +42,16 @@ def test_a_changed_setting_makes_stale_what_declares_it_and_what_comes_after(mad
     found = why(made, *MADE, params={"estimator": "random_forest"})
     assert found == [
         *[None] * 3,
-        "it was made with another value of estimator",
-        "model is not up to date: it was made with another value of estimator",
+        "it was made with a different value of estimator",
+        "model is not up to date: it was made with a different value of estimator",
         None,
     ]
     (reason,) = why(made, "raw_data", params={"missing_values": ("?",)})
-    assert reason == "it was made with another value of missing_values"
+    assert reason == "it was made with a different value of missing_values"
 
 
 def test_another_image_or_version_of_a_step_makes_its_partitions_stale(made, monkeypatch):
-    assert why(made, "split", image=lambda step: "sha256:1") == ["it was made by another image of step split"]
+    assert why(made, "split", image=lambda step: "sha256:1") == ["it was made by a different image of step split"]
     monkeypatch.setitem(STEPS, "split", replace(STEPS["split"], version="2"))
     request = Request("split", (DS,), made.params)
     now = ingredients(made.store, STEPS["split"], DS, request)
@@ -105,7 +105,7 @@ def test_a_target_that_comes_later_makes_its_day_stale(project):
     made.make("register")
     assert why(made, "raw_data") == [None]
     made.deliver(DS, target=target)
-    assert why(made, "raw_data") == ["target.csv was delivered since"]
+    assert why(made, "raw_data") == ["target.csv was delivered later"]
 
 
 def test_a_broken_target_is_up_to_date_until_it_is_delivered_again(project):
