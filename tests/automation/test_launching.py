@@ -264,12 +264,12 @@ def test_the_gate_is_started_once_for_a_set_of_versions(settings, instance):
     versions += [8, 7]
     # when the schedule ticks / then it starts the gate for the last day that has ended
     request = tick()
-    assert (request.partition_key, request.tags) == (DAYS[2], {TRIGGER_TAG: f"{JUDGE}/versions/7,8"})
+    assert (request.partition_key, request.tags) == (DAYS[2], {TRIGGER_TAG: f"{JUDGE}/versions/7,8/rows"})
     # and not again for the same versions, whatever came of it, but for others
     run_of(instance, 1, "judge", dg.DagsterRunStatus.SUCCESS, **request.tags)
     assert "run 00000001 already covers this input" in tick().skip_message
     versions.append(9)
-    assert tick().tags == {TRIGGER_TAG: f"{JUDGE}/versions/7,8,9"}
+    assert tick().tags == {TRIGGER_TAG: f"{JUDGE}/versions/7,8,9/rows"}
 
 
 @pytest.mark.parametrize("selection", [None, (), ("raw_data", "processed")])

@@ -299,9 +299,9 @@ def test_generated_days_report_the_same_facts(project):
     ("staged", "alias", "expected"),
     [
         ([1], 1, ()),
-        ([1], 2, ("stage Production: version 1;", "alias champion is version 2", "models list")),
+        ([1], 2, ("stage Production: version 1;", "alias champion: version 2", "models list")),
         ([1, 2], 1, ("stage Production: versions 1, 2", "Move all but one to the stage Archived")),
-        ([], None, ("stage Production: no version", "alias champion is no version", "models promote VERSION")),
+        ([], None, ("stage Production: no version", "alias champion: no version", "models promote VERSION")),
     ],
 )
 def test_exactly_one_version_is_in_production(staged, alias, expected):
