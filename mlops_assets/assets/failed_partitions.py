@@ -90,6 +90,11 @@ def later_assets(context: dg.AssetExecutionContext) -> Collection[str]:
     return planned - {str(key).split("__")[-1] for key in over} - {context.asset_key.path[-1]}
 
 
+def is_first_step(context: dg.AssetExecutionContext) -> bool:
+    """Whether no step of the run is over."""
+    return not context.instance.get_records_for_run(context.run.run_id, of_type=_ENDS, limit=1).records
+
+
 def report_days_by_hand(context: dg.AssetExecutionContext, by_hand: bool) -> None:
     """Let the step itself report to Dagster which days it made, or not.
 

@@ -14,6 +14,7 @@ from mlops_assets.assets.checks import check_results, report_checks, verdicts_on
 from mlops_assets.assets.failed_partitions import (
     FailedPartitions,
     failed_partitions,
+    is_first_step,
     later_assets,
     record_failed,
     report_days_by_hand,
