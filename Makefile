@@ -43,10 +43,10 @@ dev: install ## Dagster's UI on http://127.0.0.1:3000 and MLflow's on http://127
 	$(BIN)/mlops-assets dev --dir $(DIR)
 
 test: install ## All tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-quick: install ## The tests that take under three minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
 
 lint: install ## Ruff: format and rules
 	$(BIN)/ruff format --check .

@@ -105,7 +105,8 @@ def begin(context: dg.AssetExecutionContext, backend: Backend) -> None:
     """Shared start of every step."""
     tag_process(context)
     report_days_by_hand(context, False)
-    if backend.leaves_processes and is_first_step(context):  # a step that a killed run left running must not run beside this one
+    # A step that a killed run left running must not run beside this one.
+    if backend.leaves_processes and is_first_step(context):
         try:
             for line in clean_up(context.instance, backend):
                 context.log.warning(f"Removed what an earlier run left behind: {line}")

@@ -22,21 +22,24 @@ if TYPE_CHECKING:
 _CONFIG = "dagster.yaml"
 _PLACES = ("storage", "local_artifact_storage", "compute_logs")
 _QUIET = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
+_PACKAGE = Path(__file__).parent.parent
+_DEFAULTS = (_PACKAGE / _CONFIG, _PACKAGE.parent / _CONFIG)
+"""Where a wheel and a checkout have the ``dagster.yaml`` of this package."""
 _HEADER = "# Made by mlops-assets from the dagster.yaml of the folder where it was started; written anew each time.\n"
 
 
 def dagster_home(settings: Settings) -> Path:
     """The instance's folder: ``DAGSTER_HOME``, else ``dagster`` under the home, made if missing.
 
-    The project's ``dagster.yaml`` is copied into it without the places of files, which Dagster then keeps in this very
-    folder. So ``dagster dev`` in the project's folder and everything that is started with this folder as
-    ``DAGSTER_HOME`` share configuration and files.
+    The project's ``dagster.yaml``, or where it has none the one of this package, is copied into it without the places
+    of files, which Dagster then keeps in this very folder. So ``dagster dev`` in the project's folder and everything
+    that is started with this folder as ``DAGSTER_HOME`` share configuration and files.
     """
     if configured := os.environ.get("DAGSTER_HOME"):
         return Path(configured).absolute()
     home = settings.home.absolute() / "dagster"
-    project = Path(_CONFIG)
-    config = yaml.safe_load(project.read_text(encoding="utf-8")) if project.exists() else {}
+    project = next((one for one in (Path(_CONFIG), *_DEFAULTS) if one.exists()), None)
+    config = yaml.safe_load(project.read_text(encoding="utf-8")) if project else {}
     kept = {name: value for name, value in (config or {}).items() if name not in _PLACES}
     draft = home / f".{_CONFIG}.{os.getpid()}"
     with _writable(home):
