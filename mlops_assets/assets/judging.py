@@ -119,12 +119,13 @@ def judge(
         context.log.exception("The gate could not judge")
     winner = next((number for number, verdict in verdicts.items() if verdict.outcome == PROMOTED), None)
     promotion = None
-    if winner is not None:
+    if winner is not None:  # fails if another run has promoted in between: then all are judged again
         promotion = tracking.registry.promote(
             winner,
             reason=verdicts[winner].reason,
             by=f"gate, Dagster run {context.run.run_id}",
             scores=verdicts[winner].scores,
+            judged_against=None if champion is None else champion.number,
         )
     for number, verdict in verdicts.items():
         tracking.registry.record_verdict(number, verdict)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 STAGE = "Production"
 ALIAS = "champion"
+ANY = -1
+"""In the place of a version: whichever it is."""
 _logger = logging.getLogger(__name__)
 
 
@@ -51,7 +53,13 @@ class Promotions(Versions):
         return staged, None if alias is None else int(alias)
 
     def promote(
-        self, version: int | Version, *, reason: str, by: str, scores: Mapping[str, object] | None = None
+        self,
+        version: int | Version,
+        *,
+        reason: str,
+        by: str,
+        scores: Mapping[str, object] | None = None,
+        judged_against: int | None = ANY,
     ) -> Promotion:
         """Put a version into production and archive the one before.
 
@@ -63,12 +71,20 @@ class Promotions(Versions):
             reason: Why, for people.
             by: Who or what promotes.
             scores: What the decision was based on; JSON values, left out of the history if too long.
+            judged_against: The version that must still be in production; None: none must be.
 
         Raises:
-            TrackingError: No such version, or MLflow refused.
+            TrackingError: No such version, another one went into production in between, or MLflow refused.
         """
         number = version.number if isinstance(version, Version) else int(version)
         with self._connection.exclusive():
+            serving = _in_production(model) if (model := self._repaired(self._read())) else None
+            serves = serving.number if serving else None
+            if judged_against not in (ANY, serves) and serves != number:
+                raise TrackingError(
+                    f"Version {number} of model {self._name!r} was not promoted: it was judged against version"
+                    f" {judged_against or 'none'}, and version {serves or 'none'} is in production now. Judge it again."
+                )
             return self._promote(Promotion(_now(), by, reason, None, number, dict(scores or {})))
 
     def rollback(self, *, reason: str, by: str) -> Promotion:

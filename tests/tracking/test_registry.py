@@ -304,3 +304,14 @@ def test_two_registered_models_do_not_see_each_other(three, tmp_path):
     other = Tracking(config(tmp_path, model_name="other"))
     assert other.registry.versions() == []
     assert other.registry.production() is None
+
+
+def test_a_verdict_over_a_version_that_does_not_serve_any_more_promotes_nothing(three):
+    # given version 1 in production, and a gate that judged version 3 against it
+    registry = three.registry
+    registry.promote(1, reason="first", by="a test")
+    # when version 2 goes into production in between, then the verdict over version 3 is void
+    registry.promote(2, reason="by hand", by="a person", judged_against=1)
+    with pytest.raises(TrackingError, match="judged against version 1, and version 2 is in production now"):
+        registry.promote(3, reason="better", by="the gate", judged_against=1)
+    assert registry.production().number == 2
