@@ -66,16 +66,16 @@ def test_killed_at_random_instants(undisturbed, tmp_path, seed):
 
 @pytest.mark.slow
 @pytest.mark.docker
-@pytest.mark.parametrize("asset", ["processed", "model", "metrics", "production_model"])
-def test_killed_while_a_container_is_at_work(undisturbed, tmp_path, ours, asset):
+@pytest.mark.parametrize("step", ["process", "train", "evaluate", "score"])
+def test_killed_while_a_container_is_at_work(undisturbed, tmp_path, ours, step):
     # given a run in containers that is killed while a certain step is at work
     reference, _ = undisturbed
     process = start(tmp_path, "docker")
     deadline = time.monotonic() + 120
-    while not any(one.labels["io.mlops-assets.asset"] == asset for one in ours()):
+    while not any(one.labels["io.mlops-assets.step"] == step for one in ours()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(random.Random(asset).uniform(0, 3))
+    time.sleep(random.Random(step).uniform(0, 3))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     # when it is started again at once and left alone
