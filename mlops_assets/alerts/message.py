@@ -21,7 +21,7 @@ FAILURE, RETRY, CHECK, LATE, PROMOTION, REJECTION, TICK = KINDS = (
 TEST = "test"
 """The kind of the message that ``mlops-assets alerts test`` sends."""
 
-_TITLE, _LINES, _LINE = 150, 6, 240
+_TITLE, _LINES, _LINE = 150, 6, 500
 _BODY = 1_500
 """Discord takes 2,000 characters, the least of the common services; the links at the end must arrive."""
 

@@ -56,19 +56,23 @@ class FailedPartitions:
         ]
         more = f"\n… and {len(lines) - _DAYS_NAMED} more" if len(lines) > _DAYS_NAMED else ""
         shown = "\n".join(lines[:_DAYS_NAMED])
-        again = "\nFix these days and re-execute all steps; finished days are skipped." if of > 1 else ""
+        again = "\nFix what failed, then re-execute all steps in the UI, or give the command again."
+        again += " Finished days are skipped." if of > 1 else ""
         text = f"{len(lines)} of {of} days failed:\n{shown}{more}{again}"
         return dg.Failure(text, allow_retries=False)  # a retry cannot help: the input stays the same
 
 
 def failed_partitions(context: dg.AssetExecutionContext) -> FailedPartitions:
-    """What this run could not make so far; with what the run that it repeats could not make in steps that stay."""
+    """What this run could not make so far; with what the runs that it repeats could not make in steps that stay."""
     found = {asset: dict(days) for asset, days in _recorded(context, context.run.run_id)}
-    repeated = context.run.step_keys_to_execute
-    if repeated is not None and context.run.parent_run_id:
-        for asset, days in _recorded(context, context.run.parent_run_id):
-            if not any(key.split("__")[-1] == asset for key in repeated):
+    run: dg.DagsterRun | None = context.run
+    repeated: set[str] = set()  # by this run or one between it and the one that is looked at
+    while run is not None and run.step_keys_to_execute is not None and run.parent_run_id:
+        repeated |= {key.split("__")[-1] for key in run.step_keys_to_execute}
+        for asset, days in _recorded(context, run.parent_run_id):
+            if asset not in repeated:
                 found.setdefault(asset, days)
+        run = context.instance.get_run_by_id(run.parent_run_id)
     return FailedPartitions(found)
 
 

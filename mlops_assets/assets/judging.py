@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -63,13 +64,14 @@ def held_out(store: LocalStore) -> HeldOut:
     """The newest held-out rows that have the same columns, chosen by what their manifests say."""
     days: list[str] = []
     digests: list[str] = []
-    rows, classes = 0, dict[str, int]()
+    rows, classes = 0, Counter[str]()
     columns: set[str] | None = None
     for ds in reversed(store.partitions("split")[-MAX_DAYS:]):
         try:
             manifest = store.require("split", ds)
             info = manifest.file(VAL)
-        except (MlopsAssetsError, KeyError):
+            counts = Counter[str](manifest.metadata["class_balance_val"])
+        except (MlopsAssetsError, KeyError, TypeError):
             continue
         if columns is not None and set(info.columns or ()) != columns:
             break  # columns have changed since: older rows are of another form
@@ -77,8 +79,7 @@ def held_out(store: LocalStore) -> HeldOut:
         days.insert(0, ds)
         digests.insert(0, info.sha256)
         rows += info.rows or 0
-        for label, count in manifest.metadata.get("class_balance_val", {}).items():
-            classes[label] = classes.get(label, 0) + count
+        classes += counts
         if rows >= MIN_ROWS and len(classes) > 1 and min(classes.values()) >= ROWS_OF_CLASS:
             break
     return HeldOut(tuple(days), tuple(digests))
@@ -117,6 +118,13 @@ def judge(
         rests_on = basis if isinstance(error, DataError) else ""
         verdicts = {one.number: _verdict(UNDECIDED, message_of(error), rests_on) for one in challengers}
         context.log.exception("The gate could not judge")
+    # Another judgement may have come first: what it decided stays.
+    open_still = {one.number for one in tracking.registry.unjudged(basis)}
+    verdicts = {number: verdict for number, verdict in verdicts.items() if number in open_still}
+    serving = tracking.registry.production()
+    if not verdicts or (serving and serving.number) != (champion and champion.number):
+        context.log.warning("Another run judged or promoted meanwhile. Nothing was changed.")
+        return None
     winner = next((number for number, verdict in verdicts.items() if verdict.outcome == PROMOTED), None)
     promotion = None
     if winner is not None:  # fails if another run has promoted in between: then all are judged again

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -20,12 +21,12 @@ from mlops_assets.assets.failed_partitions import (
     report_days_by_hand,
 )
 from mlops_assets.assets.metadata import to_dagster
-from mlops_assets.assets.recording import Recorder, in_order
-from mlops_assets.assets.retries import as_dagster_failure, message_of, will_retry
+from mlops_assets.assets.recording import Recorder, failing_alone, in_order
+from mlops_assets.assets.retries import as_dagster_failure, message_of, note_retry, will_retry
 from mlops_assets.assets.training_window import days_to_prepare
 from mlops_assets.checks.reference_day import Records
 from mlops_assets.checks.verdicts import blockers
-from mlops_assets.errors import MissingPartitionError, MlopsAssetsError
+from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.housekeeping.cleanup import clean_up
 from mlops_assets.housekeeping.dead_runs import tag_process
 from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
@@ -135,6 +136,7 @@ def finish(
     report(context, done)
     if not _goes_on(context, all_failed, done):
         report_checks(context, checks if done else ())
+        note_retry(context, False)
         raise all_failed.failure(len(context.partition_keys))
     report_days_by_hand(context, True)
     return dg.MaterializeResult(check_results=list(checks))
@@ -163,6 +165,11 @@ def _goes_on(context: dg.AssetExecutionContext, failed: FailedPartitions, done: 
     if done and later:
         return True
     return "predictions" in later and bool(set(context.partition_keys) - failed.before("predictions"))
+
+
+def _has_seen(model: ModelFile, ds: str) -> bool:
+    """Whether a day lies in the window that a model was trained on."""
+    return str(model.facts["trained_from"]) <= ds <= str(model.facts["trained_through"])
 
 
 class _Materialization:
@@ -244,9 +251,12 @@ class _Materialization:
             if not selected_assets(self._context).isdisjoint(_USE_MLFLOW):
                 self._parts.tracking.connect_early()  # takes seconds, in which the step is at work elsewhere
             for result in in_order(results, todo) if step.records else results:
+                if step.records is None or result.error:
+                    yield result
+                    continue
                 if self._before_recording is not None:
                     self._before_recording()
-                yield self._recorder.record(step, result)
+                yield from failing_alone(result.partition, partial(self._recorder.record, step, result, request))
 
     def _models(self, days: Sequence[str]) -> tuple[dict[str, ModelFile], dict[str, str]]:
         """The models that the step works with, by day; and the days that have none, with the reason."""
@@ -260,7 +270,9 @@ class _Materialization:
         for ds in days:
             try:
                 models[ds] = self._recorder.model_of(ds)
-            except MissingPartitionError as error:
+            except MlopsAssetsError as error:
+                if error.can_retry:
+                    raise
                 errors[ds] = str(error)
         return models, errors
 
@@ -277,8 +289,7 @@ class _Materialization:
             if ds not in models
         }
         noted = {
-            ds: replace(model, facts={**model.facts, "in_sample": ds <= str(model.facts["trained_through"])})
-            for ds, model in models.items()
+            ds: replace(model, facts={**model.facts, "in_sample": _has_seen(model, ds)}) for ds, model in models.items()
         }
         return noted, errors
 
@@ -290,7 +301,8 @@ class _Materialization:
         """The days that need not be made, with what is known of them."""
         store, staleness = self._backend.store, self._staleness()
         fresh = [store.require(self._asset, ds) for ds in days if staleness.why_stale(self._asset, ds) is None]
-        return [result_of(one, {**described(store, one), "up_to_date": True}) for one in fresh]
+        results = [result_of(one, {**described(store, one), "up_to_date": True}) for one in fresh]
+        return list(self._recorder.complete(self._step, results))
 
     def _staleness(self) -> Staleness:
         return Staleness(

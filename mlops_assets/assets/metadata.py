@@ -32,11 +32,11 @@ def to_dagster(metadata: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
 
 
 def _value(name: str, value: Any) -> dg.MetadataValue[Any]:
-    if name in {"path", "manifest"}:
+    if isinstance(value, str) and name in {"path", "manifest"}:
         return dg.MetadataValue.path(value)
-    if name.endswith("_url"):
+    if isinstance(value, str) and name.endswith("_url"):
         return dg.MetadataValue.url(value)
-    if name == "preview":
+    if isinstance(value, list) and value and name == "preview":
         return _table(value)
     return _PLAIN.get(type(value), dg.MetadataValue.json)(value)
 

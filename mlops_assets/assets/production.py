@@ -14,7 +14,7 @@ from mlops_assets.errors import DataError, MlopsAssetsError
 from mlops_assets.runtime.request import ModelFile
 from mlops_assets.store.layout import MODEL, MODEL_FILES, version_key
 from mlops_assets.store.publish import sha256
-from mlops_assets.tracking.errors import TrackingAwayError
+from mlops_assets.tracking.errors import TrackingAwayError, TrackingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mlops_assets.tracking.entities import Version
     from mlops_assets.tracking.tracker import Tracking
 
-SERVES_WITHOUT_MLFLOW = dt.timedelta(days=1)
-"""So long after it was resolved a champion serves while MLflow is away."""
+SERVES_WITHOUT_MLFLOW = dt.timedelta(hours=36)
+"""So long after it was resolved a champion serves while MLflow is away: longer than a day, for the next daily run."""
 
 _logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Production:
             anew: Ask again, because this run may have changed it.
 
         Raises:
-            TrackingError: MLflow refused, or is away and no champion is known that was resolved within a day.
+            TrackingError: MLflow refused or is away, and no champion is known that was resolved lately.
         """
         if anew or not run_id or self._of_run is None or self._of_run[0] != run_id:
             self._of_run = run_id, self._resolved()
@@ -95,11 +95,18 @@ class Production:
     def as_of(self, days: Sequence[str]) -> dict[str, ModelFile]:
         """Day -> the newest promoted version that has not seen the day; days without one are left out.
 
+        A version that was rolled back counts as never promoted.
+
         Raises:
             TrackingError: MLflow cannot be asked.
         """
         versions = {version.number: version for version in self._tracking.registry.versions()}
-        promoted = [versions[one.to_version] for one in self._tracking.registry.history() if one.to_version in versions]
+        promoted: list[Version] = []
+        for one in self._tracking.registry.history():
+            if one.rollback:  # what was taken out of production is not what would have served
+                promoted = [version for version in promoted if version.number != one.from_version]
+            elif one.to_version in versions:
+                promoted.append(versions[one.to_version])
         found: dict[str, ModelFile] = {}
         for ds in days:
             unseen = [one for one in promoted if (one.trained_through or one.ds) < ds]
@@ -138,17 +145,23 @@ class Production:
                 "model_version": version.number,
                 "model_sha256": version.sha256,
                 "trained_for": version.ds,
+                "trained_from": version.trained_from or version.ds,
                 "trained_through": version.trained_through or version.ds,
             },
         )
 
     def _resolved(self) -> Champion | None:
+        registry = self._tracking.registry
         try:
-            registry = self._tracking.registry
             version = registry.production() if self._pinned is None else registry.version(self._pinned)
-            if version is None:
-                self._memory.unlink(missing_ok=True)
-                return None
+        except TrackingError as error:
+            if self._pinned is not None and not error.can_retry:
+                raise  # there is no such version
+            return self._remembered(error)
+        if version is None:
+            self._memory.unlink(missing_ok=True)
+            return None
+        try:
             champion = self._champion(version)
         except TrackingAwayError as error:
             return self._remembered(error)
@@ -156,10 +169,6 @@ class Production:
         return champion
 
     def _champion(self, version: Version) -> Champion:
-        links = {
-            "mlflow_run_url": self._tracking.run_url(version.run_id),
-            "model_version_url": self._tracking.version_url(version),
-        }
         return Champion(
             name=version.name,
             number=version.number,
@@ -169,7 +178,7 @@ class Production:
             file=self.model_file(version),
             resolved_at=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
             pinned=self._pinned is not None,
-            links={name: url for name, url in links.items() if url},
+            links=self._tracking.links(version),
         )
 
     def _remember(self, champion: Champion) -> None:
@@ -178,7 +187,7 @@ class Production:
         draft.write_text(json.dumps(asdict(champion)), encoding="utf-8")
         draft.replace(self._memory)
 
-    def _remembered(self, error: TrackingAwayError) -> Champion:
+    def _remembered(self, error: TrackingError) -> Champion:
         """The champion that was resolved last, if that is not long ago."""
         try:
             content: dict[str, Any] = json.loads(self._memory.read_text(encoding="utf-8"))
@@ -187,9 +196,10 @@ class Production:
             is_there = sha256(self._store.root / champion.file.path) == champion.file.sha256
         except (OSError, DataError, ValueError, TypeError, KeyError):
             raise error from None
-        if age > SERVES_WITHOUT_MLFLOW or not is_there or self._pinned not in (None, champion.number):
+        chosen = champion.number if champion.pinned else None
+        if age > SERVES_WITHOUT_MLFLOW or not is_there or self._pinned != chosen:
             raise error
-        _logger.warning("MLflow is away; version %s, resolved %s, still serves.", champion.number, champion.resolved_at)
+        _logger.warning("Version %s, resolved %s, still serves: %s", champion.number, champion.resolved_at, error)
         return replace(champion, mlflow_away=str(error))
 
     def _nothing_serves(self) -> str:
@@ -199,6 +209,11 @@ class Production:
             what = "None is registered. Materialize model, metrics and production_model"
         elif newest.verdict is None:
             what = f"Version {newest.number} was not judged yet. Materialize production_model"
+        elif not newest.verdict.is_final:
+            what = (
+                f"Version {newest.number} could not be judged: {newest.verdict.reason}. It is judged again when there"
+                " are other held-out rows"
+            )
         else:
             what = (
                 f"Version {newest.number} was {newest.verdict.outcome}: {newest.verdict.reason}. Train on more or"

@@ -13,6 +13,7 @@ from mlops_assets.assets.checks import production_checks
 from mlops_assets.assets.judging import judge
 from mlops_assets.assets.materialization import Parts, begin, finish, is_forced, report, selected_assets
 from mlops_assets.assets.retries import as_dagster_failure, message_of, will_retry
+from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.runtime.request import PartitionResult
 from mlops_assets.runtime.runner import described, result_of
 from mlops_assets.runtime.staleness import Staleness
@@ -22,6 +23,8 @@ from mlops_assets.tracking.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlops_assets.assets.production import Champion
+    from mlops_assets.store.local import LocalStore
+    from mlops_assets.store.manifest import Manifest
 
 ASSET = "production_model"
 
@@ -73,20 +76,15 @@ def _judge(context: dg.AssetExecutionContext, parts: Parts, ds: str) -> dict[str
 def _to_write(parts: Parts, days: Sequence[str], last: str | None) -> set[str]:
     """Of a range, the days that are predicted anew: beside finished predictions stays what served them."""
     staleness = Staleness(parts.backend.store, parts.backend.params, image=parts.backend.recipe_image)
-    return {
-        ds
-        for ds in days
-        if ds == last
-        or parts.backend.store.manifest(ASSET, ds) is None
-        or staleness.why_stale("predictions", ds) is not None
-    }
+    return {ds for ds in days if ds == last or staleness.why_stale("predictions", ds) is not None}
 
 
 def _publish(
     parts: Parts, ds: str, champion: Champion | None, judged: dict[str, Any] | None, *, write: bool
 ) -> PartitionResult:
     store = parts.backend.store
-    if write:
+    kept = None if write else _kept(store, ds)
+    if kept is None:
         content = _content(champion)
         with store.publication(ASSET, ds, [PRODUCTION]) as publication:
             recipe = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -94,16 +92,24 @@ def _publish(
                 [publication.json(PRODUCTION, content)], recipe=recipe, inputs={}, settings={}, step_version="1",
                 image="", metadata={},
             )  # fmt: skip
-    manifest = store.require(ASSET, ds)
-    served = store.read_json(ASSET, ds, PRODUCTION)
+    manifest, served = kept or (store.require(ASSET, ds), store.read_json(ASSET, ds, PRODUCTION))
     metadata = {**(judged or {}), **{name: value for name, value in served.items() if value is not None}}
-    if not write:
+    if kept is not None:
         metadata["up_to_date"] = True
     if judged:
         metadata["reason"] = judged["reason"]
     if champion is not None and champion.number == served["model_version"]:
         metadata |= champion.links
     return result_of(manifest, {**metadata, **described(store, manifest)})
+
+
+def _kept(store: LocalStore, ds: str) -> tuple[Manifest, dict[str, Any]] | None:
+    """What is published of a day; None if it is missing, damaged or was changed: then it is written anew."""
+    try:
+        content = store.read_json(ASSET, ds, PRODUCTION)
+        return (store.require(ASSET, ds), content) if "model_version" in content else None
+    except (MlopsAssetsError, ValueError, TypeError):
+        return None
 
 
 def _content(champion: Champion | None) -> dict[str, Any]:

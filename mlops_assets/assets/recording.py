@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.errors import MissingPartitionError
+from mlops_assets.errors import DataError, MissingPartitionError, MlopsAssetsError
 from mlops_assets.runtime.recipes import ingredients
 from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
 from mlops_assets.runtime.runner import described, result_of
 from mlops_assets.steps.declaration import Record
-from mlops_assets.store.layout import METRICS, MODEL, MODEL_DESCRIPTION
+from mlops_assets.store.layout import METRICS, MODEL, MODEL_DESCRIPTION, is_partition
 from mlops_assets.store.publish import sha256
-from mlops_assets.tracking.entities import TrainedModel
+from mlops_assets.tracking.entities import TRAINED_FROM_TAG, TRAINED_THROUGH_TAG, TrainedModel
 
 if TYPE_CHECKING:
     from mlops_assets.assets.production import Production
@@ -70,31 +71,48 @@ class Recorder:
 
         A model is trained once for a recipe: the bytes of its file would differ from those that are registered.
         """
+        versions = self.versions
         for ds in days:
             try:
-                made_from = ingredients(self._store, step, ds, request)
-            except MissingPartitionError:
+                version = versions.get(ingredients(self._store, step, ds, request).recipe)
+            except MlopsAssetsError:
                 continue  # the step says so
-            version = self.versions.get(made_from.recipe)
             if version is not None:
-                yield self._restored(step, ds, request, version)
+                yield from failing_alone(ds, partial(self._restored, step, ds, request, version))
 
-    def record(self, step: Step, result: PartitionResult) -> PartitionResult:
+    def record(self, step: Step, result: PartitionResult, request: Request) -> PartitionResult:
         """Record a finished partition; gives the result with what MLflow calls it."""
-        if result.error or step.records is None:
-            return result
-        version = self._record_metrics(result) if step.records is Record.METRICS else self._record_model(step, result)
+        if step.records is Record.METRICS:
+            version = self._record_metrics(result)
+        else:
+            version = self._record_model(step, result)
+            if version.sha256 != result.files[MODEL]:  # another run was first
+                return self._restored(step, result.partition, request, version)
         return replace(result, metadata={**result.metadata, **self._facts(version)})
+
+    def complete(self, step: Step, results: Sequence[PartitionResult]) -> Sequence[PartitionResult]:
+        """Partitions that are up to date, after the metrics were logged that a killed run did not come to log."""
+        if step.records is not Record.METRICS or not results:
+            return results
+        recorded = self._tracking.recorded_metrics()
+        for one in results:
+            if one.recipe not in recorded:
+                self._record_metrics(one)
+        return results
 
     def _record_model(self, step: Step, result: PartitionResult) -> Version:
         ds, params = result.partition, self._backend.params
         folder = self._store.folder(step.asset, ds)
-        description = json.loads(self._store.read_bytes(step.asset, ds, MODEL_DESCRIPTION)[0])
+        data, info = self._store.read_bytes(step.asset, ds, MODEL_DESCRIPTION)
+        if info.sha256 != result.files[MODEL_DESCRIPTION]:
+            raise DataError(f"{MODEL_DESCRIPTION} of {ds} was changed after training. Train the model again.")
+        description = json.loads(data)
         manifest = self._store.require(step.asset, ds)
         tags = {
             "mlops.image": self._backend.image_id(step.name),
             "mlops.engine": description["engine"],
-            "mlops.trained_through": ds,
+            TRAINED_FROM_TAG: min(filter(is_partition, "/".join(manifest.inputs).split("/")), default=ds),
+            TRAINED_THROUGH_TAG: ds,
             "mlops.libraries": json.dumps(description["libraries"]),
             "mlops.step_version": step.version,
             "mlops.data_digest": " ".join(manifest.inputs.values())[:5_000],
@@ -127,7 +145,10 @@ class Recorder:
         return version
 
     def _restored(self, step: Step, ds: str, request: Request, version: Version) -> PartitionResult:
-        manifest = self._store.manifest(step.asset, ds)
+        try:
+            manifest = self._store.manifest(step.asset, ds)
+        except DataError:  # it is written anew
+            manifest = None
         path = self._store.folder(step.asset, ds) / MODEL
         digests = {version.sha256, manifest.files[0].sha256 if manifest else "", sha256(path) if path.is_file() else ""}
         if manifest is None or len(digests) > 1:
@@ -148,16 +169,22 @@ class Recorder:
 
     def _facts(self, version: Version) -> Mapping[str, Any]:
         """What traces a partition back to a model."""
-        links = {
-            "mlflow_run_url": self._tracking.run_url(version.run_id),
-            "model_version_url": self._tracking.version_url(version),
-        }
         return {
             "model_name": version.name,
             "model_version": version.number,
             "mlflow_run_id": version.run_id,
-            **{name: url for name, url in links.items() if url},
+            **self._tracking.links(version),
         }
+
+
+def failing_alone(ds: str, make: Callable[[], PartitionResult]) -> Generator[PartitionResult]:
+    """The result for one day; what is wrong with it alone becomes its error, and the other days go on."""
+    try:
+        yield make()
+    except MlopsAssetsError as error:
+        if error.can_retry:
+            raise
+        yield PartitionResult(ds, error=str(error))
 
 
 def in_order(results: Iterable[PartitionResult], days: Iterable[str]) -> Generator[PartitionResult]:

@@ -24,9 +24,13 @@ def retry_policy(retries: int, seconds: float) -> dg.RetryPolicy:
 def as_dagster_failure(context: dg.AssetExecutionContext, error: Exception) -> dg.Failure:
     """Dagster's failure with the message for the user, retried only if that can help."""
     retry = can_retry(error)
-    if retry or RETRY_TAG in context.run.tags:
-        context.instance.add_run_tags(context.run.run_id, {RETRY_TAG: str(retry).lower()})
+    note_retry(context, retry)
     return dg.Failure(message_of(error), allow_retries=retry)
+
+
+def note_retry(context: dg.AssetExecutionContext, can_help: bool) -> None:
+    """Set :data:`RETRY_TAG`: every failure of a step says it anew, so that the last one counts."""
+    context.instance.add_run_tags(context.run.run_id, {RETRY_TAG: str(can_help).lower()})
 
 
 def will_retry(context: dg.AssetExecutionContext, error: Exception) -> bool:

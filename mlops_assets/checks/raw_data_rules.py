@@ -68,9 +68,6 @@ class Finding:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-DEFAULT_LIMITS = CheckLimits()
-"""The limits by default."""
-
 NOT_REPORTED = Finding(note="the step did not report it")
 WORDS = "words"
 _NO_DAY_BEFORE = Finding(note="there is no earlier day to compare with")

@@ -97,7 +97,10 @@ def materialize(
     last: Annotated[str | None, typer.Option("--to", help="Last day of a range.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Recompute up-to-date days of a range, too.")] = False,
     as_of: Annotated[
-        bool, typer.Option("--as-of", help="Predict each day with the newest version trained on earlier days only.")
+        bool,
+        typer.Option(
+            "--as-of", help="Predict each day with the newest promoted version that was trained on earlier days only."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.tracking.errors import TrackingError
 from mlops_assets.wiring.assembly import build_tracking
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from mlops_assets.settings import Settings
 
+_logger = logging.getLogger(__name__)
 _CONFIG = "dagster.yaml"
 _PLACES = ("storage", "local_artifact_storage", "compute_logs")
 _QUIET = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
@@ -60,7 +63,10 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     with _writable(home), _locked(home):
         instance = DagsterInstance.get()
     if fail_dead_runs(instance):
-        build_tracking(settings).close_runs(lambda run_id: is_over(instance, run_id))
+        try:
+            build_tracking(settings).close_runs(lambda run_id: is_over(instance, run_id))
+        except TrackingError as error:
+            _logger.warning("Runs that were killed stay RUNNING in MLflow until the next clean-up. %s", error)
     return instance
 
 

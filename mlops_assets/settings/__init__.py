@@ -85,13 +85,29 @@ class Settings:
     alerts: AlertConfig = field(init=False)
     given: frozenset[str] = field(init=False, compare=False)
 
-    def __init__(self, *, _env_file: Path | str | None = ".env", **values: Any) -> None:
+    def __init__(
+        self,
+        *,
+        _env_file: Path | str | None = ".env",
+        _environment: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> None:
         """Read the environment and ``.env``; arguments, named like the variables without ``MLOPS_``, win.
+
+        Args:
+            _env_file: Read instead of ``.env``; None: no file.
+            _environment: Read instead of the process's environment.
+            values: Settings.
 
         Raises:
             SettingsError: A variable is unknown or has a value that cannot be used; every problem is listed.
         """
-        usable, given, problems = read(_DECLARED, values, None if _env_file is None else Path(_env_file))
+        usable, given, problems = read(
+            _DECLARED,
+            values,
+            None if _env_file is None else Path(_env_file),
+            os.environ if _environment is None else _environment,
+        )
         try:
             vars(self).update(_composed(usable), given=given)
         except ValueError as error:  # of a group: its values do not fit together

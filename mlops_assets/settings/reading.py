@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -26,7 +25,7 @@ def variable(name: str) -> str:
 
 
 def read(
-    declared: Sequence[Setting], arguments: Mapping[str, Any], env_file: Path | None
+    declared: Sequence[Setting], arguments: Mapping[str, Any], env_file: Path | None, environment: Mapping[str, str]
 ) -> tuple[dict[str, Any], frozenset[str], list[str]]:
     """Read and validate all settings.
 
@@ -35,7 +34,7 @@ def read(
         problems.
     """
     by_name = {one.name: one for one in declared}
-    texts = {**(read_env_file(env_file) if env_file else {}), **os.environ}
+    texts = {**(read_env_file(env_file) if env_file else {}), **environment}
     variables = {name.upper(): text for name, text in texts.items() if text}
     given = {**dict(_from_environment(declared, variables)), **arguments}
     problems = [

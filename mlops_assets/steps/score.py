@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from mlops_assets.errors import DataError
 from mlops_assets.steps.declaration import Outcome
 from mlops_assets.steps.features import class_probabilities, fitting_rows, kinds_of, model_frame
 from mlops_assets.steps.row_hash import mask_array
@@ -35,7 +36,7 @@ def score(inputs: Mapping[str, Any], params: Parameters, key: str) -> Outcome:
         row does not fit.
 
     Raises:
-        DataError: A day lacks a column that the model needs.
+        DataError: A day lacks a column that the model needs, or the model failed.
     """
     tables, pipeline = list(inputs[VAL].values()), inputs[MODEL]
     source, kinds = f"The held-out data to score with version {key.removeprefix('v')}", kinds_of(pipeline)
@@ -46,7 +47,10 @@ def score(inputs: Mapping[str, Any], params: Parameters, key: str) -> Outcome:
     fits, frame = np.concatenate(masks), pd.concat(frames, ignore_index=True)
     proba = np.full((len(fits), len(pipeline.classes_)), np.nan)
     if len(frame):
-        proba[fits] = class_probabilities(pipeline, frame)
+        try:
+            proba[fits] = class_probabilities(pipeline, frame)
+        except Exception as error:  # of a pipeline that may be a user's own: the other versions are judged all the same
+            raise DataError(f"Version {key.removeprefix('v')} cannot score: {type(error).__name__}: {error}") from error
     columns = {
         "target": pa.array([str(label) for table in tables for label in table[params.target_column].to_pylist()]),
         "fits": pa.array(fits),

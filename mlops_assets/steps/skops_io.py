@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.errors import DataError
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -32,7 +32,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
 """Types that pipelines of our estimators hold beyond skops' own defaults."""
 
 
-class UntrustedModelError(MlopsAssetsError):
+class UntrustedModelError(DataError):
     """A model was not loaded: its file is damaged, holds other types than ours, or needs other libraries."""
 
 

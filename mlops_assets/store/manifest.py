@@ -98,6 +98,10 @@ class Manifest:
         content = json.loads(text)
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise ValueError(f"not a manifest of format {FORMAT}")
+        kinds = {"files": list, "inputs": dict, "settings": dict, "metadata": dict}
+        wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+        if wrong or not content["files"]:
+            raise ValueError(f"{(wrong or ['files'])[0]!r} is missing, empty or of another type")
         files = tuple(
             FileInfo(**{**info, "missing_values": tuple(info["missing_values"])}) for info in content.pop("files")
         )

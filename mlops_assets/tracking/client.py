@@ -1,6 +1,6 @@
 """One MLflow client for an explicit URI: connecting safely, failing quickly, translating errors.
 
-MLflow's module-level state (tracking URI, active run) is never touched. Three of its process-wide switches are
+MLflow's module-level state (tracking URI, active run) is never touched. Some of its process-wide switches are
 environment variables and have no other form; they are set here unless the user set them.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 _REFUSED = {400, 401, 403, 404, 405, 409, 422, 501}  # HTTP codes of requests that fail again when repeated
 _NOISY = ("alembic", "mlflow.store.db.utils")
+_PING_AFTER_SECONDS = 10.0
+_LIBRARIES = ("mlflow.", "sqlalchemy.", "urllib3.", "botocore.", "boto3.", "google.", "azure.")
+"""Where the exceptions of MLflow, its databases and its stores of artifacts come from."""
 
 
 class Connection:
@@ -35,11 +39,14 @@ class Connection:
         """Remember where to connect; nothing is imported or opened yet."""
         self.config = config
         self._client: MlflowClient | None = None
+        self._answered = 0.0
         self._lock = threading.Lock()
 
     @property
     def client(self) -> MlflowClient:
         """The client, connected at first use.
+
+        A server that stops answering later is noticed in seconds: MLflow's own retries take minutes a call.
 
         Raises:
             TrackingError: MLflow cannot be reached or opened.
@@ -47,6 +54,11 @@ class Connection:
         with self._lock:
             if self._client is None:
                 self._client = self._open()
+            elif self.config.is_server and time.monotonic() - self._answered > _PING_AFTER_SECONDS:
+                ping(self.config)
+            else:
+                return self._client
+            self._answered = time.monotonic()
             return self._client
 
     def _open(self) -> MlflowClient:
@@ -85,7 +97,7 @@ class Connection:
         try:
             yield
         except Exception as error:
-            if not (isinstance(error, OSError) or type(error).__module__.startswith(("mlflow.", "sqlalchemy."))):
+            if not (isinstance(error, OSError) or type(error).__module__.startswith(_LIBRARIES)):
                 raise
             text = str(error)
             safe = self.config.redact(text)
@@ -123,14 +135,17 @@ def _create_database(path: Path) -> None:
 
 
 def set_process_switches() -> None:
-    """Switch off MLflow's telemetry, links on stdout and progress bars, unless the user chose otherwise.
+    """Switch off MLflow's telemetry, links on stdout and progress bars, and shorten its retries (7 of 120 seconds).
 
-    Source: ``mlflow/telemetry/utils.py`` and ``mlflow/tracking/_tracking_service/client.py`` (3.17).
+    What the user chose stays. Source: ``mlflow/telemetry/utils.py``, ``mlflow/environment_variables.py`` and
+    ``mlflow/tracking/_tracking_service/client.py`` (3.17).
     """
     if "DO_NOT_TRACK" not in os.environ:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
 
 
 @contextmanager

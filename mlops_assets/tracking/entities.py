@@ -14,6 +14,7 @@ RECIPE_TAG, SHA256_TAG, DS_TAG, MODEL_ID_TAG = "mlops.recipe", "mlops.sha256", "
 DESCRIPTION_SHA256_TAG = "mlops.description_sha256"
 # Tags that the caller gives in `TrainedModel.tags`.
 IMAGE_TAG, ENGINE_TAG, LIBRARIES_TAG = "mlops.image", "mlops.engine", "mlops.libraries"
+TRAINED_FROM_TAG = "mlops.trained_from"
 TRAINED_THROUGH_TAG = "mlops.trained_through"
 # Tag that `Registry.record_verdict` writes.
 VERDICT_TAG = "mlops.verdict"
@@ -32,7 +33,6 @@ class TrainedModel:
         params: Parameters of the run.
         tags: More tags of the run and of the version.
         dagster_run_id: Lets `Tracking.close_runs` find the run after a crash; empty: none.
-        parent_run_id: MLflow run to nest the model's run under.
     """
 
     ds: str
@@ -43,7 +43,6 @@ class TrainedModel:
     params: Mapping[str, object]
     tags: Mapping[str, str]
     dagster_run_id: str = ""
-    parent_run_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +117,11 @@ class Version:
         """Library to version, of what it was trained with; empty if unknown."""
         content = _parsed(self.tags.get(LIBRARIES_TAG, ""))
         return {str(name): str(version) for name, version in content.items()}
+
+    @property
+    def trained_from(self) -> str:
+        """The first day whose rows it has seen; empty if unknown."""
+        return self.tags.get(TRAINED_FROM_TAG, "")
 
     @property
     def trained_through(self) -> str:

@@ -72,7 +72,7 @@ class Recorder(Runs):
         }
         dagster = {DAGSTER_RUN_TAG: model.dagster_run_id} if model.dagster_run_id else {}
         self._check(model)
-        with self.run(f"model {model.ds}", tags={**own, **dagster}, parent_run_id=model.parent_run_id) as run_id:
+        with self.run(f"model {model.ds}", tags={**own, **dagster}) as run_id:
             self._log_params(run_id, model.params)
             logged = self._log_model(run_id, model, description)
         return self.registry.register(
@@ -108,6 +108,15 @@ class Recorder(Runs):
                 metrics=[Metric(name, float(value), now, 0, model_id=model_id) for name, value in metrics.items()],
                 tags=[RunTag(METRICS_RECIPE_TAG, recipe)],
             )
+
+    def recorded_metrics(self) -> set[str]:
+        """The recipes of all metrics that were logged: one search.
+
+        Raises:
+            TrackingError: MLflow refused or cannot be reached.
+        """
+        found = self._search_runs(f"tags.`{METRICS_RECIPE_TAG}` != ''", self._connection.config.experiment)
+        return {run.data.tags[METRICS_RECIPE_TAG] for run in found}
 
     def _check(self, model: TrainedModel) -> None:
         """Refuse what cannot be recorded before a run is started for it."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from mlops_assets.tracking.errors import TrackingError
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from mlops_assets.tracking.client import Connection
 
 DAGSTER_RUN_TAG = "dagster_run_id"
@@ -30,7 +32,7 @@ class Runs:
         self._ids: dict[str, str] = {}
 
     @contextmanager
-    def run(self, name: str, *, tags: Mapping[str, str], parent_run_id: str | None = None) -> Iterator[str]:
+    def run(self, name: str, *, tags: Mapping[str, str]) -> Iterator[str]:
         """A run around a block of code; yields its id.
 
         It ends ``FINISHED``, ``FAILED`` on an `Exception`, ``KILLED`` on any other interruption (Ctrl-C, Dagster's
@@ -39,16 +41,14 @@ class Runs:
         Args:
             name: Name shown in MLflow.
             tags: Tags of the run; ``dagster_run_id`` lets `close_runs` find it after a crash.
-            parent_run_id: Run to nest this one under.
 
         Raises:
             TrackingError: MLflow refused or cannot be reached.
         """
         own = {"mlflow.user": _user(), "mlflow.source.name": "mlops-assets", "mlflow.source.type": "JOB"}
-        nested = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
         experiment = self.experiment_id(self._connection.config.experiment)
         with self._connection.errors("start a run"):
-            run = self._connection.client.create_run(experiment, tags={**own, **tags, **nested}, run_name=name)
+            run = self._connection.client.create_run(experiment, tags={**own, **tags}, run_name=name)
         run_id = str(run.info.run_id)
         try:
             yield run_id
@@ -124,19 +124,20 @@ class Runs:
     def _running(self) -> dict[str, str]:
         """Ids of all running runs that belong to a Dagster run, with the id of that."""
         config = self._connection.config
-        experiments = [self.experiment_id(name) for name in (config.experiment, config.runs_experiment)]
-        found, token = {}, None
+        found = self._search_runs("attributes.status = 'RUNNING'", config.experiment, config.runs_experiment)
+        return {
+            str(run.info.run_id): run.data.tags[DAGSTER_RUN_TAG] for run in found if DAGSTER_RUN_TAG in run.data.tags
+        }
+
+    def _search_runs(self, condition: str, *experiments: str) -> Iterator[Run]:
+        ids, token = [self.experiment_id(name) for name in experiments], None
         while True:
-            with self._connection.errors("search running runs"):
-                page = self._connection.client.search_runs(
-                    experiments, "attributes.status = 'RUNNING'", max_results=1000, page_token=token
-                )
-            for run in page:
-                if DAGSTER_RUN_TAG in run.data.tags:
-                    found[str(run.info.run_id)] = run.data.tags[DAGSTER_RUN_TAG]
+            with self._connection.errors("search runs"):
+                page = self._connection.client.search_runs(ids, condition, max_results=1000, page_token=token)
+            yield from page
             token = page.token
             if not token:
-                return found
+                return
 
 
 def _user() -> str:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from mlops_assets.tracking.client import Connection
 from mlops_assets.tracking.entities import Version
+from mlops_assets.tracking.errors import TrackingError
 from mlops_assets.tracking.ping import ping
 from mlops_assets.tracking.recording import Recorder
 
@@ -61,6 +62,13 @@ class Tracking(Recorder):
             TrackingError: It cannot, known after seconds; the message says what to do.
         """
         ping(self.config)
+
+    def links(self, version: Version) -> dict[str, str]:
+        """Addresses of a version and its run in MLflow's UI, by name; without those that are not known."""
+        found = {}
+        with suppress(TrackingError):  # a model serves without them
+            found = {"mlflow_run_url": self.run_url(version.run_id), "model_version_url": self.version_url(version)}
+        return {name: url for name, url in found.items() if url}
 
     def run_url(self, run_id: str) -> str | None:
         """Address of a model's run in MLflow's UI; ``None`` when there is no UI."""

@@ -36,16 +36,18 @@ class Pipeline:
         """Nothing is opened until first use.
 
         Args:
-            home: A folder for everything: data in ``data``, state in ``.mlops``; steps run in this process. None: as
-                the settings say.
+            home: A folder for everything: data in ``data``, state in ``.mlops``; steps run in this process, and neither
+                the environment nor ``.env`` is read, so nothing reaches a server in production. None: as the settings
+                say.
             settings: All settings; None: those of the environment.
-            changes: Single settings by name, in place of those of the environment.
+            changes: Single settings by name, in place of those of the environment or of the defaults.
 
         Raises:
             SettingsError: A setting is unknown or has a value that cannot be used.
         """
         if home is not None:
-            changes = {"home": Path(home) / ".mlops", "data_dir": Path(home) / "data", "workers": 0, **changes}
+            places = {"home": Path(home) / ".mlops", "data_dir": Path(home) / "data"}
+            changes = {**places, "workers": 0, "_env_file": None, "_environment": {}, **changes}
         self.settings = settings or Settings(**changes)
 
     @cached_property

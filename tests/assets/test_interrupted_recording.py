@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from mlflow import MlflowClient
-from projects import DS, NEXT, mixed
+from projects import DS, LATER, NEXT, mixed
 
 TRAIN = ("processed", "split", "model", "metrics", "production_model")
 
@@ -71,6 +71,28 @@ def test_a_run_that_lost_mlflow_is_repeated(serving, tmp_path):
         assert client.search_runs(experiments, "attributes.status = 'RUNNING'") == [], calls
         nth += 1
     assert nth > 15
+
+
+def test_metrics_that_a_killed_run_did_not_log_are_logged_by_the_next(serving, monkeypatch):
+    # given a range whose metrics were computed when MLflow broke off
+    made = serving(estimator="logistic_regression")
+    for seed, ds in enumerate((NEXT, LATER), 1):
+        made.deliver(ds, *mixed(400, seed=seed, first_id=1_000 * seed))
+    assert made.materialize("raw_data", "processed", "split", "model", ds=NEXT, to=LATER).success
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", broken)
+        assert not made.materialize("metrics", ds=NEXT, to=LATER).success
+    assert made.store.manifest("metrics", NEXT) is not None
+    # when the range is repeated
+    assert reopened(made).materialize("metrics", ds=NEXT, to=LATER).success
+    # then MLflow has them
+    client = MlflowClient(made.settings.tracking.uri)
+    for version in made.tracking.registry.versions():
+        assert client.get_run(version.run_id).data.metrics["roc_auc"] > 0.5
+
+
+def broken(*arguments, **named):
+    raise ConnectionError("the connection was closed")
 
 
 def reopened(made):

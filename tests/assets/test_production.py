@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import random
 import shutil
 
 import pytest
+from mlflow import MlflowClient
 from projects import DS, LATER, NEXT, Project, as_csv, mixed, with_labels, without_column
 
 from mlops_assets.settings import Settings
+from mlops_assets.steps import skops_io
+from mlops_assets.tracking.errors import TrackingError
+from mlops_assets.tracking.registry import Registry
 
 TRAIN = ("processed", "split", "model", "metrics", "production_model")
 PREDICT = ("production_model", "predictions")
@@ -36,8 +41,13 @@ def weak(made: Project) -> None:
 
 def away(made: Project) -> Project:
     """The same project when MLflow cannot be reached."""
-    places = {"home": made.settings.home, "data_dir": made.settings.data_dir, "tracking_uri": "http://127.0.0.1:1"}
-    return Project(Settings(_env_file=None, source="files", start_date=DS, workers=0, **places))
+    return Project(Settings(**own(made), tracking_uri="http://127.0.0.1:1"))
+
+
+def own(made: Project) -> dict[str, object]:
+    """Settings of the same project."""
+    places = {"home": made.settings.home, "data_dir": made.settings.data_dir}
+    return {"_env_file": None, "source": "files", "start_date": DS, "workers": 0, **places}
 
 
 def production(made: Project, ds: str) -> dict[str, object]:
@@ -146,7 +156,7 @@ def test_a_first_model_that_does_not_pass_fails_no_training_and_the_predictions_
     result = made.materialize(*PREDICT)
     assert list(result.failures) == ["predictions"]
     message = result.failures["predictions"]
-    assert f"Version 1 was {outcome}" in message
+    assert {"rejected": "Version 1 was rejected", "undecided": "Version 1 could not be judged"}[outcome] in message
     assert reason in message
     assert "mlops-assets models promote 1" in message
 
@@ -201,14 +211,54 @@ def test_without_mlflow_the_champion_that_was_resolved_last_serves_with_a_warnin
     assert "MLflow is away" in production(made, NEXT)["reason"]
 
 
-def test_what_is_remembered_serves_for_a_day_only(serving):
-    # given a champion that was resolved two days ago
+@pytest.mark.parametrize(("hours", "serves"), [(24.1, True), (36.1, False)])
+def test_what_is_remembered_serves_until_after_the_next_daily_run(serving, hours, serves):
+    # given a champion that was resolved some time ago
     made = serving()
     memory = made.settings.home / "champions" / "mlops-assets.json"
     content = json.loads(memory.read_text())
-    memory.write_text(json.dumps({**content, "resolved_at": "2024-01-01T00:00:00+00:00"}))
+    resolved_at = dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=hours)
+    memory.write_text(json.dumps({**content, "resolved_at": resolved_at.isoformat()}))
+    if serves:
+        assert away(made).materialize(*PREDICT).success
+        return
     # when MLflow is away, then nothing serves, and the message says where MLflow was expected
     result = away(made).materialize(*PREDICT)
+    assert not result.success
+    assert "127.0.0.1:1" in next(iter(result.failures.values()))
+
+
+def test_a_registry_that_refuses_stops_no_predictions(serving, monkeypatch):
+    # given a champion that was resolved, and an MLflow that answers, but refuses: its password was changed
+    made = serving()
+
+    def refused(self):
+        raise TrackingError("MLflow could not search model versions: 401")
+
+    monkeypatch.setattr(Registry, "production", refused)
+    # when the day is predicted, then by that champion, with the reason as a warning
+    result = made.materialize(*PREDICT)
+    assert result.success
+    assert result.checks()["mlflow_reachable"] is False
+
+
+def test_a_deleted_experiment_stops_no_predictions(serving):
+    # given a champion whose runs were deleted
+    made = serving()
+    client = MlflowClient(made.settings.tracking.uri)
+    client.delete_experiment(client.get_experiment_by_name(made.settings.tracking.experiment).experiment_id)
+    # when the day is predicted, then by that champion
+    assert Project(made.settings).materialize(*PREDICT).success
+
+
+def test_a_version_that_was_pinned_is_not_the_champion_that_is_remembered(serving):
+    # given a pinned version that served last
+    made = serving(estimator="logistic_regression")
+    weak(made)
+    pinned = Settings(**own(made), model_version=1)
+    assert Project(pinned).materialize(*PREDICT, ds=NEXT).success
+    # when the pin is taken away while MLflow is away, then it does not serve on
+    result = away(made).materialize(*PREDICT, ds=NEXT)
     assert not result.success
     assert "127.0.0.1:1" in next(iter(result.failures.values()))
 
@@ -314,6 +364,54 @@ def test_past_days_can_be_scored_by_a_version_that_has_not_seen_them(serving):
     facts = result.metadata("predictions")
     assert {ds: facts[ds]["model_version"] for ds in facts} == {NEXT: 1, LATER: 2}
     assert "No version was promoted that had not seen 2024-01-01" in result.failures["predictions"]
+
+
+def test_a_version_that_was_rolled_back_scores_no_past_days(serving):
+    # given a version that was in production and was rolled back
+    made = serving(estimator="logistic_regression")
+    weak(made)
+    made.tracking.registry.rollback(reason="it is bad", by="a person")
+    made.deliver(LATER, *mixed(300, seed=2, first_id=2_000))
+    made.materialize("raw_data", ds=LATER)
+    # when a later day is scored as of then, then by the version before it
+    as_of = {"mlops_assets/as_of": "true", "mlops_assets/force": "true"}
+    result = made.materialize("predictions", ds=NEXT, to=LATER, **as_of)
+    assert {ds: facts["model_version"] for ds, facts in result.metadata("predictions").items()} == {NEXT: 1, LATER: 1}
+
+
+def test_a_day_between_two_trainings_of_a_window_is_in_sample_only_inside_it(serving):
+    # given a champion that was trained on the third day alone, and the day before
+    made = serving(estimator="logistic_regression")
+    made.deliver(NEXT, *mixed(300, seed=1, first_id=1_000))
+    made.deliver(LATER, *mixed(300, seed=2, first_id=2_000))
+    made.materialize("raw_data", ds=NEXT, to=LATER)
+    made.materialize("processed", "split", "model", ds=LATER)
+    made.tracking.registry.promote(2, reason="by hand", by="a test")
+    # when both are predicted, then the day before is not in sample
+    facts = made.materialize(*PREDICT, ds=NEXT, to=LATER).metadata("predictions")
+    assert [facts[ds]["in_sample"] for ds in (NEXT, LATER)] == [False, True]
+
+
+def test_a_challenger_that_cannot_be_loaded_stops_no_other(serving, monkeypatch):
+    # given two challengers, of which one was trained with other libraries
+    made = serving(estimator="logistic_regression")
+    for seed, ds in enumerate((NEXT, LATER), 1):
+        made.deliver(ds, *mixed(400, seed=seed, first_id=1_000 * seed))
+        assert made.materialize("raw_data", "processed", "split", "model", ds=ds).success
+    load = skops_io.load_model
+
+    def refuses(data, what, libraries=None):
+        if "version 2" in what:
+            raise skops_io.UntrustedModelError(f"{what}: trained with another scikit-learn")
+        return load(data, what, libraries)
+
+    monkeypatch.setattr(skops_io, "load_model", refuses)
+    # when the gate judges, then the other one gets its verdict
+    assert Project(made.settings).materialize("production_model", ds=LATER).success
+    verdicts = {one.number: one.verdict for one in made.tracking.registry.versions()}
+    assert verdicts[2].outcome == "undecided"
+    assert "another scikit-learn" in verdicts[2].reason
+    assert verdicts[3].outcome in {"promoted", "rejected"}
 
 
 def test_a_first_day_that_fails_in_training_names_the_cause_and_not_only_the_missing_model(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -140,8 +141,8 @@ def test_a_manifest_of_any_content_is_refused_by_name(store, text):
     ("manifest", "why"),
     [
         (Manifest("split", DS, (FileInfo("../../secret", "0" * 64, 1),)), "split has no ../../secret"),
-        (Manifest("split", "2024-01-02", ()), "it is of split of 2024-01-02"),
-        (Manifest("model", DS, ()), "it is of model of"),
+        (Manifest("split", "2024-01-02", (FileInfo("train.csv", "0" * 64, 1),)), "it is of split of 2024-01-02"),
+        (Manifest("model", DS, (FileInfo("model.skops", "0" * 64, 1),)), "it is of model of"),
     ],
 )
 def test_a_manifest_names_only_files_of_its_partition(store, manifest, why):
@@ -180,3 +181,13 @@ def test_missing_rights_are_named(store):
     folder.chmod(0o500)
     with pytest.raises(StorageError, match=rf"{folder}.*: Permission denied. Give the user"):
         publish(store, "new")
+
+
+@pytest.mark.parametrize("changes", [{"files": []}, {"files": 7}, {"metadata": None}, {"inputs": []}, {"settings": 1}])
+def test_a_manifest_of_other_types_is_a_clear_error(store, changes):
+    folder = store.folder(ASSET, DS)
+    folder.mkdir(parents=True)
+    content = json.loads(Manifest(ASSET, DS, (FileInfo("train.csv", "0" * 64, 1),)).to_json())
+    (folder / "split.manifest.json").write_text(json.dumps({**content, **changes}))
+    with pytest.raises(DataError, match=f"'{next(iter(changes))}' is missing, empty or of another type"):
+        store.manifest(ASSET, DS)

@@ -13,6 +13,7 @@ import pytest
 from tracking_samples import config
 
 from mlops_assets.tracking import Tracking, TrackingConfig, TrackingError
+from mlops_assets.tracking.client import Connection
 from mlops_assets.tracking.ping import ping
 
 PASSWORD = "s3cr3t-Pa%40ss"
@@ -47,6 +48,15 @@ def test_a_server_that_never_answers_is_given_up(tmp_path):
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(TrackingError, match="timed out"):
             ping(config(tmp_path, uri=address), timeout=0.2)
+
+
+def test_a_server_that_stops_after_it_was_connected_is_reported_at_once(dead_port, tmp_path):
+    # given a client that was connected, to a server that is gone since
+    connection = Connection(config(tmp_path, uri=f"http://127.0.0.1:{dead_port}"))
+    connection._client = mlflow.MlflowClient(connection.config.uri)
+    # when it is used, then it is not left to MLflow's retries, which take minutes
+    with pytest.raises(TrackingError, match="cannot be reached"):
+        _ = connection.client
 
 
 def _server(status):
