@@ -64,6 +64,16 @@ def test_a_range_of_days_then_a_day_with_other_settings(command, ours):
     assert command("cleanup") == {"removed": []}
 
 
+def test_without_the_image_of_training_a_day_is_still_predicted(command, ours):
+    # given a model in production, and an image that is gone
+    assert command("materialize", "--partition", "2026-01-05")["success"]
+    # when the next day of everything is made
+    answer = command("materialize", "--partition", "2026-01-06", code=1, MLOPS_IMAGES="train=mlops-assets/none:1")
+    # then only what needs the image failed
+    assert {result["asset"] for result in answer["results"]} >= {"raw_data", "processed", "split", "predictions"}
+    assert "mlops-assets/none:1 is not on the Docker engine" in answer["failures"]["model"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_when_dagster_is_stopped_or_killed(start, command, image_of, ours, number):
     # given a command whose container is at work

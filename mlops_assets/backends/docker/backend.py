@@ -79,9 +79,13 @@ class DockerBackend:
         days = tuple(sorted(set(partitions)))
         if run_id:
             ours = [(step, image.id) for step, image in images.items() if not image.is_foreign]
-            # What is judged is judged on the last day.
-            of_step = {step: days[-1:] if step == GATE.name else days for step, _ in ours}
-            self._ahead.plan([self._to_launch(run_id, step, image, of_step[step]) for step, image in ours])
+            self._ahead.plan(
+                [
+                    # the gate judges on the last day
+                    self._to_launch(run_id, step, image, days[-1:] if step == GATE.name else days)
+                    for step, image in ours
+                ]
+            )
 
     def run(self, request: Request, context: AssetExecutionContext | None = None) -> Generator[PartitionResult]:
         """See :meth:`mlops_assets.backends.base.Backend.run`.
