@@ -12,9 +12,12 @@ from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 
+from mlops_assets.runtime.pipes import CONTRACT, Order
 from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.steps.parameters import Parameters
+from mlops_assets.store import layout
+from mlops_assets.store.manifest import FORMAT
 
 _PACKAGE = Path(__file__).parent
 IN_IMAGES = (
@@ -35,13 +38,16 @@ def step_code_digest() -> str:
 
 @lru_cache
 def contract_digest() -> str:
-    """SHA-256 over what another version's image must share with this one: the form of requests, the steps' versions.
+    """SHA-256 over what another version's image must share with this one, so that it can serve what it trained.
 
-    An older image with the same contract can serve the models that it trained.
+    That is the form of orders and answers, of recipes, of manifests and of the data root, and the steps' versions.
     """
-    forms = [[one.name for one in fields(kind)] for kind in (Request, ModelFile, Parameters, PartitionResult)]
+    kinds = (Order, Request, ModelFile, Parameters, PartitionResult)
+    forms = [CONTRACT, FORMAT, *([one.name for one in fields(kind)] for kind in kinds)]
+    places = [layout.FOLDERS, layout.FILES, layout.MODEL_FILES, layout.manifest_name(""), layout.version_key(1)]
     versions = sorted((step.name, step.version) for step in STEPS.values())
-    return hashlib.sha256(json.dumps([forms, versions]).encode()).hexdigest()
+    recipes = (_PACKAGE / "runtime" / "recipes.py").read_text(encoding="utf-8")
+    return hashlib.sha256(json.dumps([forms, places, versions, recipes], sort_keys=True).encode()).hexdigest()
 
 
 if __name__ == "__main__":

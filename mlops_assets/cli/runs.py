@@ -74,9 +74,15 @@ class _Observed:
         return getattr(self._backend, name)
 
     def run(self, request: Request, context: dg.AssetExecutionContext | None = None) -> Generator[PartitionResult]:
+        results = self._run(request, context)
+        next(results)  # the step is at work
+        return results  # type: ignore[return-value]  # from here on it gives results only
+
+    def _run(self, request: Request, context: dg.AssetExecutionContext | None) -> Generator[PartitionResult | None]:
         asset = STEPS[request.step].asset
         try:
             with closing(self._backend.run(request, context)) as results:
+                yield None
                 for result in results:
                     if asset in ASSETS:
                         self._on_result(asset, result.partition, result.error)

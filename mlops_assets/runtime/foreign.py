@@ -2,7 +2,8 @@
 
 This is the Dagster side of docs/step-contract.md. The program reads input files, writes output files into a scratch
 directory and answers a line of JSON a partition. Nothing that it says or writes is trusted: only files that the step
-declares are taken, copied before they are checked, and published here under the partition's lock.
+declares are taken, copied before they are checked, and published here under the partition's lock. It may have put links
+wherever it writes: below ``scratch`` none is followed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from mlops_assets.runtime.request import PartitionResult
 from mlops_assets.runtime.runner import described, preview_of, result_of
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.steps.declaration import Days, Kind
+from mlops_assets.store.disk import storage_errors
 from mlops_assets.store.publish import locked, sha256, staged
 
 if TYPE_CHECKING:
@@ -73,17 +75,41 @@ class ForeignWork:
 
     @property
     def folders(self) -> list[Path]:
-        """The directories that the program writes to."""
-        return [folder for one in self._made_from for folder in (self._scratch(one), self._scratch(one) / _OUTPUTS)]
+        """The directories that the program writes to: nothing else below ``scratch`` is for it to see."""
+        return [self._scratch(one) for one in self._made_from]
 
     @contextmanager
-    def scratch(self) -> Iterator[None]:
-        """Hold the step's scratch directories, which are made here: two programs must not write to the same one."""
-        with ExitStack() as stack:
-            stack.enter_context(locked(self._store.root / SCRATCH / f".{self._step.name}"))
-            for folder in self.folders:
-                folder.mkdir(parents=True, exist_ok=True)
+    def scratch(self, owner: tuple[int, int] | None = None) -> Iterator[None]:
+        """Hold the step's scratch directories, which are made here: two programs must not write to the same one.
+
+        Args:
+            owner: Uid and gid that directories of root's are handed over to.
+        """
+        place = self._store.root / SCRATCH
+        with locked(place / f".{self._step.name}"):
+            for one in self._made_from:
+                with storage_errors(f"the scratch directory of {one} was not made", self._scratch(one)):
+                    self._make(one, owner)
             yield
+
+    def _make(self, partition: str, owner: tuple[int, int] | None) -> None:
+        with ExitStack() as stack:
+            place = stack.enter_context(_folder(self._store.root / SCRATCH))
+            for name in (self._made_from[partition].recipe, partition, _OUTPUTS):
+                place = stack.enter_context(_folder(name, place, is_made=True))
+                if owner is not None and name != self._made_from[partition].recipe and os.fstat(place).st_uid == 0:
+                    os.fchown(place, *owner)
+
+    def _remove(self, partition: str) -> None:
+        """Remove a partition's scratch directory, as far as it goes: what the program left may be anything."""
+        recipe = self._made_from[partition].recipe
+        with suppress(OSError, RecursionError), _folder(self._store.root / SCRATCH) as root:
+            with _folder(recipe, root) as place:
+                for _, folders, files, within in os.fwalk(partition, topdown=False, dir_fd=place):
+                    for name in (*folders, *files):
+                        _remove(name, within)
+                os.rmdir(partition, dir_fd=place)
+            os.rmdir(recipe, dir_fd=root)
 
     def order(self) -> dict[str, Any]:
         """What the program gets as its line of JSON."""
@@ -141,7 +167,7 @@ class ForeignWork:
                 files, recipe=made_from.recipe, inputs=made_from.inputs, settings=made_from.settings,
                 step_version=step.version, image=self._request.image, metadata=metadata,
             )  # fmt: skip
-        shutil.rmtree(self._scratch(partition), ignore_errors=True)
+        self._remove(partition)
         return result_of(manifest, {**described(store, manifest), "preview": preview})
 
     def _taken(self, partition: str, name: str, preview: list[dict[str, Any]]) -> FileInfo:
@@ -163,12 +189,10 @@ class ForeignWork:
     def _copy(self, partition: str, name: str, target: Path) -> None:
         """Copy a regular file from the scratch directory, in which the program may have put links and devices."""
         with ExitStack() as stack:
-            place = os.open(self._store.root / SCRATCH, os.O_RDONLY | os.O_DIRECTORY)
-            stack.callback(os.close, place)
             try:
+                place = stack.enter_context(_folder(self._store.root / SCRATCH))
                 for folder in (self._made_from[partition].recipe, partition, _OUTPUTS):
-                    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
-                    stack.callback(os.close, place)
+                    place = stack.enter_context(_folder(folder, place))
                 file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
             except OSError as error:
                 raise DataError(f"The program has not written {name} of {partition}: {error.strerror}.") from error
@@ -215,6 +239,40 @@ class ForeignWork:
 
     def _scratch(self, partition: str) -> Path:
         return self._store.root / SCRATCH / self._made_from[partition].recipe / partition
+
+
+@contextmanager
+def _folder(path: Path | str, within: int | None = None, *, is_made: bool = False) -> Iterator[int]:
+    """A descriptor of a directory; of one in a directory that is open (``within``) without following a link.
+
+    Args:
+        path: Where it is, or its name in ``within``.
+        within: Descriptor of the directory that it is in.
+        is_made: Whether it is made, in the place of whatever else has its name.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | (0 if within is None else os.O_NOFOLLOW)
+    if is_made and not _is_directory(path, within):
+        with suppress(FileNotFoundError):
+            os.unlink(path, dir_fd=within)
+        os.mkdir(path, dir_fd=within)
+    descriptor = os.open(path, flags, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_directory(path: Path | str, within: int | None) -> bool:
+    with suppress(FileNotFoundError):
+        return stat.S_ISDIR(os.stat(path, dir_fd=within, follow_symlinks=False).st_mode)
+    return False
+
+
+def _remove(name: str, within: int) -> None:
+    if _is_directory(name, within):
+        os.rmdir(name, dir_fd=within)
+    else:
+        os.unlink(name, dir_fd=within)
 
 
 def _wider(found: str, known: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import subprocess
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from mlops_assets.cli.runs import _Observed
 from mlops_assets.runtime.pool import WorkerDiedError
 from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
 from mlops_assets.steps.catalog import step_of_asset
 from mlops_assets.steps.declaration import Kind
 from mlops_assets.wiring.assembly import build_backend
 
+FIRST = dt.date(2026, 1, 1)
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 ASSETS = ("raw_data", "processed", "split", "model", "metrics", "predictions")
 
@@ -145,6 +148,27 @@ def wait_until(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_step_is_at_work_before_its_results_are_asked_for_and_ends_with_the_iterator(make_settings, other, in_a_run):
+    # given a backend as commands use it
+    settings = make_settings(**other)
+    days = tuple((FIRST + dt.timedelta(days=one)).isoformat() for one in range(300))
+
+    def published():
+        return len(list(settings.data_dir.glob("raw/*/raw_data.manifest.json")))
+
+    def work(context):
+        with closing(build_backend(settings)) as backend:
+            observed = _Observed(backend, lambda *_: None)
+            # when nobody asks for results / then the step is at work
+            with closing(observed.run(Request("generate", days, backend.params), context)):
+                wait_until(published)
+            # and not any more when the iterator is closed
+            return published()
+
+    ended_at = in_a_run(work)
+    assert published() == ended_at < len(days)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; only Linux ends the children of a killed process")

@@ -28,12 +28,12 @@ from mlops_assets.steps.catalog import STEPS
         ("train", {"split": False, "models": True}),
         ("evaluate", {"split": False, "production/models": False, "models": True}),
         ("score", {"split": False, "models": False, "production/models": False, "production/scores": True}),
-        ("gate", {"production/scores": False, "production": True}),
+        ("gate", {"production/scores": False, "production/2026-01-05": True}),
         ("predict", {"raw": False, "models": False, "production/models": False, "predictions": True}),
     ],
 )
 def test_a_container_gets_the_directories_of_its_step(tmp_path, step, expected):
-    found = access.directories(step, tmp_path)
+    found = access.directories(step, tmp_path, ["2026-01-05"])
     assert {str(one.path.relative_to(tmp_path)): one.writable for one in found} == expected
 
 
@@ -41,7 +41,7 @@ def test_the_data_root_may_have_another_path_on_the_host(tmp_path):
     # given a data root that the engine's host knows by another path
     config = DockerConfig(tmp_path / "data", host_data_dir=tmp_path / "host")
     # when / then mounts come from there
-    (mount,) = access.mounts(access.directories("generate", config.data_dir), config)
+    (mount,) = access.mounts(access.directories("generate", config.data_dir, []), config)
     assert mount["Source"] == str(tmp_path / "host" / "raw")
     assert mount["Target"] == str(tmp_path / "data" / "raw")
 

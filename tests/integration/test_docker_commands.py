@@ -64,6 +64,19 @@ def test_a_range_of_days_then_a_day_with_other_settings(command, ours):
     assert command("cleanup") == {"removed": []}
 
 
+def test_without_the_image_of_training_a_day_is_still_predicted(command, ours, tmp_path):
+    # given a model in production, and an image that is gone
+    assert command("materialize", "--partition", "2026-01-05")["success"]
+    # when the next day of everything is made
+    answer = command("materialize", "--partition", "2026-01-06", code=1, MLOPS_IMAGES="train=mlops-assets/none:1")
+    # then it is predicted
+    assert (tmp_path / "data" / "predictions" / "2026-01-06" / "predictions.csv").exists()
+    # and the run fails at its end, for what needs the image and nothing else
+    (failure,) = answer["failures"].values()
+    assert "2026-01-06 (model): The image mlops-assets/none:1 is not on the Docker engine" in failure
+    assert failure.count("The image") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_when_dagster_is_stopped_or_killed(start, command, image_of, ours, number):
     # given a command whose container is at work

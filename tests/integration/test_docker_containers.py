@@ -377,6 +377,11 @@ def test_missing_stale_and_foreign_images_and_a_missing_engine(
     # and it is found before the run begins its work
     with closing(build_backend(docker_settings(images={"predict": stale}))) as backend, pytest.raises(ImageError):
         backend.prepare(["processed", "predictions"], [DAY])
+    # but one that only training needs does not stop what predicts
+    with closing(build_backend(docker_settings(images={"train": stale}))) as backend:
+        backend.prepare(["raw_data", "processed", "model", "predictions"], [DAY])
+        with pytest.raises(ImageError):
+            backend.prepare(["raw_data", "processed", "model"], [DAY])
     # given an image that is none of ours in the place of ours
     monkeypatch.setattr("mlops_assets.backends.docker.images.__version__", "0.0.0-test")
     built("FROM python:3.11-slim-bookworm", "CMD true", tag="mlops-assets/data:0.0.0-test")

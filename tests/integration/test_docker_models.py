@@ -12,6 +12,7 @@ import pytest
 from container_steps import DAY, model_of
 
 from mlops_assets.backends.docker.images import default_images
+from mlops_assets.runtime.request import Request
 from mlops_assets.store.layout import version_key
 from mlops_assets.wiring.assembly import build_backend, build_store
 
@@ -79,6 +80,31 @@ def test_one_line_gives_training_another_library_and_its_models_go_all_the_way(
     results = in_container(settings, "predict", DAY, NEXT, models=serving)
     assert [one.error for one in results] == [None, None]
     assert images_used("predict") == [image]
+
+
+def test_the_image_of_a_step_is_the_one_that_it_ran_in(docker_settings, built, in_a_run, made, ours):
+    # given an image that is built anew under its name while a step is at work in it
+    def build(revision):
+        label = f"LABEL org.opencontainers.image.revision={revision}"
+        return built(f"FROM {default_images('')['split']}", label, tag="team/split:1")
+
+    first = build("one")
+    settings = docker_settings(images={"split": "team/split:1"})
+    made(settings, "generate", "process")
+
+    def work(context):
+        with closing(build_backend(settings)) as backend:
+            results = backend.run(Request("split", (DAY,), settings.steps), context)
+            second = build("two")
+            assert [one.error for one in results] == [None]
+            return second, backend.image_id("split")
+
+    # when it is done
+    second, image = in_a_run(work)
+    # then it is known where it ran, and where it would run next
+    assert second != image == first
+    with closing(build_backend(settings)) as backend:
+        assert backend.image_id("split") == second
 
 
 def test_a_model_whose_image_is_gone_or_of_another_contract_is_served_by_the_default_image(

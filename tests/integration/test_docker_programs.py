@@ -118,6 +118,27 @@ def test_what_is_in_the_scratch_directory_survives_a_kill(docker_settings, progr
     assert result.error is None
 
 
+def test_a_program_writes_to_its_own_scratch_directory_and_nowhere_else(
+    docker_settings, program, in_container, made, ours
+):
+    # given a program that tries to put links and files where other programs and assets have theirs
+    tries = """
+  for place in "${scratch%/*}" "${scratch%/*/*}" "${scratch%/*/*/*}" "${data%/*}"; do
+    ln -s ../predictions "$place/link" && echo "$place" >> "$scratch/reached"
+    mkdir "$place/folder" && echo "$place" >> "$scratch/reached"
+  done 2> /dev/null
+  ! test -e "$scratch/reached" || cat "$scratch/reached" > "$out"
+"""
+    settings = docker_settings(images={"process": program(BEGIN + JOIN + tries + ANSWER + END)})
+    made(settings, "generate", days=(DAY, NEXT))
+    # when it runs
+    results = in_container(settings, "process", DAY, NEXT)
+    # then it could do so nowhere, and its directories are gone
+    assert [one.error for one in results] == [None, None]
+    assert results[0].metadata["columns"] > 1
+    assert {one.name for one in (settings.data_dir / "scratch").iterdir()} == {".process"}
+
+
 @pytest.mark.parametrize(
     ("script", "expected"),
     [

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import mlops_assets
 from mlops_assets.runtime.pipes import Order
 from mlops_assets.runtime.request import ModelFile, Request
 from mlops_assets.steps.parameters import Parameters
@@ -132,6 +135,36 @@ def test_what_runs_in_containers_imports_no_settings_wiring_or_backends():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     parts = set(eval(done.stdout))
     assert parts <= {"declared", "errors", "fingerprint", "imports", "runtime", "sources", "steps", "store"}
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "after", "is_another"),
+    [
+        ("store/manifest.py", "FORMAT = ", "FORMAT = 1", True),
+        ("store/layout.py", '"predictions.csv"', '"scored.csv"', True),
+        ("store/layout.py", '"production/models"', '"registry"', True),
+        ("runtime/recipes.py", "self.partition,", "", True),
+        ("runtime/pipes.py", "CONTRACT = ", "CONTRACT = 1", True),
+        ("steps/predict.py", "import annotations", "import annotations  # as ever", False),
+    ],
+)
+def test_an_image_with_other_forms_or_names_has_another_contract(tmp_path, module, before, after, is_another):
+    # given a version of this package
+    def digests():
+        command = [sys.executable, "-m", "mlops_assets.fingerprint"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+
+    shutil.copytree(Path(mlops_assets.__file__).parent, tmp_path / "mlops_assets")
+    code, contract = digests()
+    # when it is another one
+    path = tmp_path / "mlops_assets" / module
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), encoding="utf-8")
+    # then its images are other ones, and serve each other's models only where they agree on files and messages
+    other_code, other_contract = digests()
+    assert other_code != code
+    assert (other_contract != contract) == is_another
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from typing import Any
 from mlops_assets.backends.docker.config import DockerConfig
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.steps.declaration import Kind
-from mlops_assets.store.layout import FOLDERS, MODEL_FILES
+from mlops_assets.store.layout import FOLDERS, MODEL_FILES, partition_folder
 
 IMAGE_USER = "10001:10001"
 """The user of the images: what containers run as where the caller is root."""
@@ -31,15 +31,25 @@ class Directory:
     writable: bool
 
 
-def directories(step: str, data_dir: Path) -> list[Directory]:
-    """The folders of the assets that the step reads and writes; for a step with a model the folders of models."""
+def directories(step: str, data_dir: Path, partitions: Iterable[str]) -> list[Directory]:
+    """The folders of the assets that the step reads and writes; for a step with a model the folders of models.
+
+    Where an asset's folder holds those of others (``production``), the step writes to its partitions' folders only.
+    """
     declared = STEPS[step]
     models = [MODEL_FILES, FOLDERS["model"]] if any(one.kind is Kind.MODEL for one in declared.inputs) else []
     # The model in production is one of the registry's files; the rest of production's folder is not read.
     inputs = [FOLDERS[one.asset] for one in declared.inputs if one.asset != "production_model"]
-    outputs = [FOLDERS[one.asset] for one in declared.outputs]
-    may_write = {**dict.fromkeys([*inputs, *models], False), **dict.fromkeys(outputs, True)}
-    return [Directory(data_dir / folder, writable) for folder, writable in may_write.items()]
+    outputs = [path for one in declared.outputs for path in _written(one.asset, data_dir, partitions)]
+    read = [data_dir / folder for folder in (*inputs, *models)]
+    may_write = {**dict.fromkeys(read, False), **dict.fromkeys(outputs, True)}
+    return [Directory(path, writable) for path, writable in may_write.items()]
+
+
+def _written(asset: str, data_dir: Path, partitions: Iterable[str]) -> list[Path]:
+    if any(folder.startswith(f"{FOLDERS[asset]}/") for folder in FOLDERS.values()):
+        return [partition_folder(data_dir, asset, one) for one in partitions]
+    return [data_dir / FOLDERS[asset]]
 
 
 def mounts(directories: Iterable[Directory], config: DockerConfig) -> list[dict[str, Any]]:
@@ -109,12 +119,16 @@ def make_accessible(directories: Sequence[Directory], names: Iterable[str], user
     """
     for one in directories:
         one.path.mkdir(parents=True, exist_ok=True)
+    owner, names = new_owner(user), set(names)
+    for one in directories:
+        if one.writable and owner is not None:
+            hand_over(one.path, owner, names)
+
+
+def new_owner(user: str) -> tuple[int, int] | None:
+    """The uid and gid that root hands folders over to for containers of ``user``; None where nothing is."""
     uid, _, gid = user.partition(":")
-    owner, names = (int(uid), int(gid or uid)), set(names)
-    if os.getuid() == 0 and owner[0]:
-        for one in directories:
-            if one.writable:
-                hand_over(one.path, owner, names)
+    return (int(uid), int(gid or uid)) if os.getuid() == 0 and int(uid) else None
 
 
 def hand_over(directory: Path, owner: tuple[int, int], names: Iterable[str]) -> None:

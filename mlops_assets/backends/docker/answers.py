@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.errors import MlopsAssetsError
+from mlops_assets.errors import DataError, MlopsAssetsError
 from mlops_assets.runtime.request import PartitionResult
 from mlops_assets.steps.catalog import STEPS
 
@@ -50,21 +50,35 @@ def partition_result(content: Any, still_open: Collection[str], image: Image) ->
     return result
 
 
-def check_published(store: LocalStore, step: str, result: PartitionResult) -> None:
-    """Look whether a partition is published here: the engine may know another directory by this name.
+def checked(store: LocalStore, step: str, result: PartitionResult) -> PartitionResult:
+    """A result whose partition is published here as it says, else one with an error.
 
     Raises:
-        StepFailedError: It was published somewhere else.
+        StepFailedError: Nothing is published here: the engine knows another directory by this name.
     """
+    if result.error is not None:
+        return result
     asset = STEPS[step].asset
-    manifest = None if result.error else store.manifest(asset, result.partition)
-    published = {info.name: info.sha256 for info in manifest.files} if manifest else {}
-    if result.error is None and (published != result.files or manifest is None or manifest.recipe != result.recipe):
-        raise StepFailedError(
-            f"The container published {asset} of {result.partition}, but not under {store.root} as it is seen here:"
-            " either another run published it anew meanwhile, or the Docker engine knows another directory by that"
-            " path. Then set HOST_DATA_DIR to the path of the data root on the engine's host (see mlops-assets doctor)."
-        )
+    try:
+        manifest = store.manifest(asset, result.partition)
+    except DataError as error:
+        return PartitionResult(result.partition, error=str(error))
+    if manifest is None:
+        raise StepFailedError(f"The container published {asset} of {result.partition}, but {_elsewhere(store)}")
+    if {info.name: info.sha256 for info in manifest.files} == result.files and manifest.recipe == result.recipe:
+        return result
+    return PartitionResult(
+        result.partition,
+        error=f"{asset} of {result.partition} is not what the container published: either another run published it"
+        f" meanwhile (then run it again), or {_elsewhere(store)}",
+    )
+
+
+def _elsewhere(store: LocalStore) -> str:
+    return (
+        f"not under {store.root} as it is seen here: the Docker engine knows another directory by that path. Set"
+        " HOST_DATA_DIR to the path of the data root on the engine's host (see mlops-assets doctor)."
+    )
 
 
 def raise_reported(failure: Mapping[str, Any] | None, step: str, image: Image) -> None:

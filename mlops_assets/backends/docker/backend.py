@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,20 @@ from mlops_assets.backends.docker.access import Directory
 from mlops_assets.backends.docker.cleanup import cleanup
 from mlops_assets.backends.docker.container import StepContainer
 from mlops_assets.backends.docker.engine import Engine
-from mlops_assets.backends.docker.images import Image, check_image, default_images, find_image, serves_models
+from mlops_assets.backends.docker.images import (
+    Image,
+    ImageError,
+    check_image,
+    default_images,
+    find_image,
+    serves_models,
+)
 from mlops_assets.backends.docker.labels import labels
 from mlops_assets.backends.docker.launch_ahead import Launch, LaunchAhead
 from mlops_assets.backends.docker.probe import check_data_root
-from mlops_assets.runtime.foreign import SCRATCH, ForeignWork
+from mlops_assets.runtime.foreign import ForeignWork
 from mlops_assets.runtime.pipes import FAILURE, RESULT, Order, workers_for
-from mlops_assets.steps.catalog import ASSETS, TRAINING_ASSETS, steps_of
+from mlops_assets.steps.catalog import ASSETS, GATE, TRAINING_ASSETS, steps_of
 
 if TYPE_CHECKING:
     from dagster import AssetExecutionContext
@@ -48,21 +55,36 @@ class DockerBackend:
         self._engine = Engine()
         self._ahead = LaunchAhead(self._launch)
         self._is_proved = False
+        self._ran_in: dict[str, str] = {}
+        """Step -> ID of the image of its last container."""
 
     def prepare(self, assets: Sequence[str], partitions: Sequence[str], run_id: str = "") -> None:
         """See :meth:`mlops_assets.backends.base.Backend.prepare`: the container of the first step starts.
 
         Raises:
             EngineError: The engine cannot be reached.
-            ImageError: An image that the run needs is missing or stale: now, and not after hours of work.
+            ImageError: An image that the run needs is missing or stale: now, and not after hours of work. Of a run that
+                predicts only those that predictions need: nothing that concerns training stops it.
         """
-        judges = not {"predictions"} & set(assets) or set(TRAINING_ASSETS) & set(assets)
-        wanted = [asset for asset in ASSETS if asset in assets and (asset != "production_model" or judges)]
-        images = {step.name: self._image(step.name) for asset in wanted for step in steps_of(asset, self.params.source)}
+        predicts, trains = "predictions" in assets, not set(TRAINING_ASSETS).isdisjoint(assets)
+        needed = ("raw_data", "predictions") if predicts else ASSETS
+        images: dict[str, Image] = {}
+        for asset in ASSETS:
+            if asset in assets and (asset != "production_model" or trains or not predicts):
+                try:
+                    images |= {step.name: self._image(step.name) for step in steps_of(asset, self.params.source)}
+                except ImageError:  # else the step says so when it comes
+                    if asset in needed:
+                        raise
         days = tuple(sorted(set(partitions)))
         if run_id:
+            ours = [(step, image.id) for step, image in images.items() if not image.is_foreign]
             self._ahead.plan(
-                [Launch(run_id, step, image.id, days) for step, image in images.items() if not image.is_foreign]
+                [
+                    # the gate judges on the last day
+                    self._to_launch(run_id, step, image, days[-1:] if step == GATE.name else days)
+                    for step, image in ours
+                ]
             )
 
     def run(self, request: Request, context: AssetExecutionContext | None = None) -> Generator[PartitionResult]:
@@ -72,10 +94,19 @@ class DockerBackend:
         """
         if context is None:
             raise TypeError("a step in a container needs Dagster's context: its log messages go there")
+        results = self._run(request, context)
+        next(results, None)  # the first container has its order
+        return results  # type: ignore[return-value]  # from here on it gives results only
+
+    def _run(self, request: Request, context: AssetExecutionContext) -> Generator[PartitionResult | None]:
         try:
-            for image, partitions in self._by_image(request):
+            for place, (image, partitions) in enumerate(self._by_image(request)):
                 run = self._run_program if image.is_foreign else self._run_step
-                yield from run(request.only(partitions), image, context)
+                with closing(run(request.only(partitions), image, context)) as results:
+                    at_work = next(results)
+                    if place == 0:
+                        yield at_work
+                    yield from results
         except BaseException:
             self._ahead.drop()  # what comes next will not be asked for
             raise
@@ -93,8 +124,12 @@ class DockerBackend:
         return "" if ours is not None and ours.id == image.id else image.id
 
     def image_id(self, step: str) -> str:
-        """See :meth:`mlops_assets.backends.base.Backend.image_id`; for the errors :meth:`recipe_image`."""
-        return self._image(step).id
+        """See :meth:`mlops_assets.backends.base.Backend.image_id`: that of the step's last container.
+
+        Before the first one it is the engine's present one; for the errors see :meth:`recipe_image`. A name may lead to
+        another image by the time that the step is done.
+        """
+        return self._ran_in.get(step) or self._image(step).id
 
     def cleanup(self, is_over: Callable[[str], bool]) -> list[str]:
         """See :meth:`mlops_assets.backends.base.Backend.cleanup`."""
@@ -126,22 +161,29 @@ class DockerBackend:
             found.setdefault(image.id, (image, []))[1].append(partition)
         return list(found.values())
 
-    def _run_step(self, request: Request, image: Image, context: AssetExecutionContext) -> Generator[PartitionResult]:
-        """Run a step of ours in a container."""
+    def _run_step(
+        self, request: Request, image: Image, context: AssetExecutionContext
+    ) -> Generator[PartitionResult | None]:
+        """Run a step of ours in a container: None when it has its order, then the results."""
         still_open, failure = set(request.partitions), None
+        launch = self._to_launch(context.run.run_id, request.step, image.id, request.partitions)
         with ExitStack() as stack:
-            container = self._ahead.take(Launch(context.run.run_id, request.step, image.id, request.partitions))
+            container = self._ahead.take(launch)
             stack.callback(container.remove)
-            self._make_accessible(request.step, request.partitions)
+            self._ran_in[request.step] = image.id
+            self._make_accessible(launch)
             workers = workers_for(len(request.partitions), self._workers)
             order = Order(request, str(self.store.root), workers, access.umask()).to_json()
-            for payload in self._client.stream(context, container, order, self._ahead.start_next):
+            payloads = stack.enter_context(closing(self._client.stream(context, container, order)))
+            next(payloads)
+            self._ahead.start_next()
+            yield None
+            for payload in payloads:
                 failure = payload.get(FAILURE, failure)
                 if RESULT in payload:
                     result = answers.partition_result(payload[RESULT], still_open, image)
-                    answers.check_published(self.store, request.step, result)
                     still_open.discard(result.partition)
-                    yield result
+                    yield answers.checked(self.store, request.step, result)
             ending = container.ending()
         if not ending.was_out_of_memory:
             answers.raise_reported(failure, request.step, image)
@@ -152,21 +194,24 @@ class DockerBackend:
 
     def _run_program(
         self, request: Request, image: Image, context: AssetExecutionContext
-    ) -> Generator[PartitionResult]:
-        """Run a program of the user's in the place of a step; see docs/step-contract.md."""
+    ) -> Generator[PartitionResult | None]:
+        """Run a program of the user's in the place of a step (docs/step-contract.md); gives the same."""
         work = ForeignWork(self.store, request)
-        yield from work.failed
         if not work.still_open:
+            yield None
+            yield from work.failed
             return
-        inputs = [one for one in access.directories(request.step, self._config.data_dir) if not one.writable]
-        directories = [*inputs, Directory(self._config.data_dir / SCRATCH, writable=True)]
-        user, has_failed = access.user(self._config), False
+        seen = access.directories(request.step, self._config.data_dir, request.partitions)
+        inputs, has_failed = [one for one in seen if not one.writable], False
+        directories = [*inputs, *(Directory(one, writable=True) for one in work.folders)]
         with ExitStack() as stack:
-            stack.enter_context(work.scratch())
-            access.make_accessible([*directories, *(Directory(one, writable=True) for one in work.folders)], (), user)
+            stack.enter_context(work.scratch(access.new_owner(access.user(self._config))))
             container = self._started(request.step, image.id, (), context.run.run_id, request.partitions, directories)
             stack.callback(container.remove)
+            self._ran_in[request.step] = image.id
             container.send(json.dumps(work.order()))
+            yield None
+            yield from work.failed
             for line in container.lines():
                 if line.strip():  # else a heartbeat
                     result = work.publish(line)
@@ -178,12 +223,16 @@ class DockerBackend:
         if work.still_open:
             raise answers.unanswered(request.step, image, work.still_open)
 
+    def _to_launch(self, run_id: str, step: str, image: str, partitions: tuple[str, ...]) -> Launch:
+        seen = access.directories(step, self._config.data_dir, partitions)
+        return Launch(run_id, step, image, tuple(seen), partitions)
+
     def _launch(self, launch: Launch) -> StepContainer:
         """Start a container of ours, which imports what the step needs and waits for its order."""
         workers = workers_for(len(launch.partitions), self._workers)
         command = ["--prepare", launch.step, "--data-root", str(self.store.root), "--workers", str(workers)]
-        directories = self._make_accessible(launch.step, launch.partitions)
-        return self._started(launch.step, launch.image, command, launch.run_id, launch.partitions, directories)
+        self._make_accessible(launch)
+        return self._started(launch.step, launch.image, command, launch.run_id, launch.partitions, launch.directories)
 
     def _started(
         self, step: str, image: str, command: Sequence[str], run_id: str, partitions: Sequence[str],
@@ -205,10 +254,8 @@ class DockerBackend:
             check_data_root(self._engine, self._config)
         self._is_proved = True
 
-    def _make_accessible(self, step: str, partitions: Sequence[str]) -> list[Directory]:
-        directories = access.directories(step, self._config.data_dir)
-        access.make_accessible(directories, partitions, access.user(self._config))
-        return directories
+    def _make_accessible(self, launch: Launch) -> None:
+        access.make_accessible(launch.directories, launch.partitions, access.user(self._config))
 
     @cached_property
     def _client(self) -> StepClient:

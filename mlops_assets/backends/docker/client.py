@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,18 +31,16 @@ class StepClient(PipesDockerClient):
         context: dg.AssetExecutionContext,
         container: StepContainer,
         order: Mapping[str, Any],
-        when_sent: Callable[[], None],
-    ) -> Iterator[Mapping[str, Any]]:
+    ) -> Generator[Mapping[str, Any]]:
         """Send a container its order and listen until its output ends.
 
         Args:
             context: Dagster's; log messages of the step go there.
             container: That waits for its order.
             order: See :class:`mlops_assets.runtime.pipes.Order`.
-            when_sent: Called when the container has its order.
 
         Yields:
-            The payloads of the custom messages, as they come.
+            An empty mapping when the order is sent, then the payloads of the custom messages, as they come.
 
         Raises:
             EngineError: The engine went away.
@@ -53,7 +51,7 @@ class StepClient(PipesDockerClient):
                 warnings.simplefilter("ignore", DeprecationWarning)  # of Dagster's own calls
                 pipes = stack.enter_context(dg.open_pipes_session(context, self.context_injector, reader))
             container.send(json.dumps({**order, "pipes": pipes.get_bootstrap_env_vars()}))
-            when_sent()
+            yield {}
             for line in container.lines():
                 if isinstance(payload := reader.read(line), dict):
                     yield payload

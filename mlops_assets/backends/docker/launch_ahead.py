@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlops_assets.backends.docker.access import Directory
     from mlops_assets.backends.docker.container import StepContainer
 
 
@@ -23,12 +24,14 @@ class Launch:
         run_id: Of the Dagster run.
         step: That it runs.
         image: ID of the image.
+        directories: That it sees.
         partitions: That are expected; another number of them is no other container.
     """
 
     run_id: str
     step: str
     image: str
+    directories: tuple[Directory, ...]
     partitions: tuple[str, ...] = field(compare=False)
 
 

@@ -15,7 +15,7 @@ from mlops_assets.backends.docker.images import check_image, default_images
 from mlops_assets.backends.docker.labels import labels
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.steps.catalog import ASSETS, steps_of
-from mlops_assets.store.layout import is_partition
+from mlops_assets.store.layout import FOLDERS, is_partition
 
 if TYPE_CHECKING:
     from mlops_assets.backends.docker.config import DockerConfig
@@ -74,7 +74,10 @@ def check_writable(engine: Engine, config: DockerConfig, source: str) -> None:
         ProbeError: They cannot; the message says where.
     """
     steps = [step.name for asset in ASSETS for step in steps_of(asset, source)]
-    folders = {one.path: one for step in steps for one in access.directories(step, config.data_dir) if one.writable}
+    judged = config.data_dir / FOLDERS["verdict"]
+    last = sorted(one.name for one in judged.iterdir() if is_partition(one.name))[-1:] if judged.is_dir() else []
+    seen = [one for step in steps for one in access.directories(step, config.data_dir, last)]
+    folders = {one.path: one for one in seen if one.writable}
     newest = [day for folder in folders if folder.is_dir() for day in sorted(folder.iterdir())[-1:]]
     days = [day for day in newest if is_partition(day.name) and day.is_dir()]
     access.make_accessible(list(folders.values()), [day.name for day in days], access.user(config))
