@@ -17,7 +17,7 @@ FROM_ENVIRONMENT := HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_pr
 comma := ,
 
 # Which project `make dev` shows: the one here, else the demo.
-DIR ?= $(if $(wildcard .env .mlops),.,$(if $(wildcard demo/.env),demo,.))
+DIR ?= $(if $(wildcard .env data),.,$(if $(wildcard demo/.env),demo,.))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test test-quick lint format types check docs lock images bench clean
@@ -40,6 +40,7 @@ demo: install ## Two weeks of data arrive, models are trained, the better one sc
 	$(BIN)/mlops-assets demo
 
 dev: install ## Dagster's UI on http://127.0.0.1:3000 and MLflow's on http://127.0.0.1:5000
+	@echo "The project in $(abspath $(DIR)); another one: make dev DIR=FOLDER"
 	$(BIN)/mlops-assets dev --dir $(DIR)
 
 test: install ## All tests
