@@ -53,7 +53,7 @@ class Backend(Protocol):
         """What the recipe of a step's partitions holds of its image: its ID where it is not ours, else nothing."""
 
     def image_id(self, step: str) -> str:
-        """The ID of the image that a step runs in; empty where it runs in none."""
+        """The ID of the image that a step ran in last; empty where it runs in none."""
 
     def cleanup(self, is_over: Callable[[str], bool]) -> list[str]:
         """End what is still there for Dagster runs that are over; a line for each thing that was ended."""
