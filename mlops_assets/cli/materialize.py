@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -102,5 +103,21 @@ def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, 
             f"[green]done[/] {', '.join(assets)}{span}{known if outcome.up_to_date else ''}"
             f" (Dagster run {outcome.run_id})"
         )
+    if not as_json:
+        for line in _about_models(outcome):
+            console.print(line, markup=False, highlight=False)
     if not outcome.success:
         raise fail(f"{outcome.error or 'the run failed'}\n(Dagster run {outcome.run_id})", outcome.exit_code)
+
+
+def _about_models(outcome: RunOutcome) -> Iterator[str]:
+    """What the gate decided, and which versions scored how many days."""
+    for (asset, _), facts in outcome.results.items():
+        if asset == "production_model" and "judged" in facts:
+            what = "promoted" if facts["promoted"] else "not promoted"
+            yield f"Version {facts['challenger_version']} was {what}: {facts['reason']}."
+    scored = [facts for (asset, _), facts in outcome.results.items() if asset == "predictions"]
+    for version, count in sorted(Counter(facts["model_version"] for facts in scored).items()):
+        yield f"Version {version} scored {count} {'day' if count == 1 else 'days'}."
+    if seen := sum(facts["in_sample"] for facts in scored):
+        yield f"Days in the training window of the version that scored them: {seen} (in_sample; see --as-of)."

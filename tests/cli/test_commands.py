@@ -39,8 +39,10 @@ def test_materialize_status_and_models(cli, tmp_path):
 
 @pytest.mark.slow
 def test_promotion_by_hand_and_rollback_are_in_both_logs(cli, tmp_path):
-    # given two versions, one of them in production
-    cli("materialize", "--from", "2026-01-01", "--to", "2026-01-02")
+    # given two versions, one of them in production, as the command says
+    said = " ".join(cli("materialize", "--from", "2026-01-01", "--to", "2026-01-02").out.split())
+    assert "was promoted: roc_auc" in said
+    assert "scored 2 days." in said
     serving = cli("status", "--json").json["production"]["version"]
     other = 3 - serving
     # when a person promotes the other one and takes it back
