@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,8 @@ from mlops_assets.store.disk import StorageError, TemporaryStorageError
 from mlops_assets.store.layout import FILES as NAMES
 from mlops_assets.store.local import LocalStore
 from mlops_assets.store.manifest import FileInfo, Manifest
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -174,13 +179,40 @@ def test_a_data_root_that_is_a_file_is_named(tmp_path):
         publish(LocalStore(tmp_path / "data"), "new")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_missing_rights_are_named(store):
-    folder = store.folder(ASSET, DS)
-    folder.mkdir(parents=True)
-    folder.chmod(0o500)
-    with pytest.raises(StorageError, match=rf"{folder}.*: Permission denied. Give the user"):
-        publish(store, "new")
+def test_missing_rights_are_named(without_root):
+    # given a folder that its user cannot write
+    with tempfile.TemporaryDirectory() as place:
+        store = LocalStore(Path(place) / "data")
+        publish(store, "old")
+        folder = store.folder(ASSET, DS)
+        with without_root(Path(place)):
+            folder.chmod(0o500)
+            # when / then
+            with pytest.raises(StorageError, match=rf"{folder}.*: Permission denied. Give the user"):
+                publish(store, "new")
+            # and what was there stays
+            assert store.require(ASSET, DS).files
+            folder.chmod(0o700)
+
+
+@pytest.fixture
+def without_root():
+    """Work in a folder as a user without root's rights, for whom no permission counts."""
+
+    @contextmanager
+    def lowered(place: Path) -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        for path in (place, *place.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return lowered
 
 
 @pytest.mark.parametrize("changes", [{"files": []}, {"files": 7}, {"metadata": None}, {"inputs": []}, {"settings": 1}])
