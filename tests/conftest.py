@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -54,6 +54,13 @@ def make_settings(tmp_path: Path, tracking_template: Path) -> Callable[..., Sett
         return Settings(_env_file=None, **values)
 
     return make
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance on SQLite, with all of its files in ``tmp_path``."""
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
+        yield instance
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +118,7 @@ def ours(docker_client, tmp_path):
 
 @pytest.fixture
 def project(make_settings: Callable[..., Settings]) -> Callable[..., Project]:
-    """A project with these settings, source ``files`` unless told otherwise."""
+    """A project with these settings, source ``files`` by default."""
     return lambda **changes: Project(make_settings(**{"source": "files", "start_date": DS, **changes}))
 
 

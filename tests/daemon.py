@@ -54,7 +54,7 @@ def wait_until(predicate: Callable[[], T], seconds: float = 120, what: str = "wh
 
 
 class Daemon:
-    """``dagster-daemon run`` with everything below it: a session of its own, so that nothing of it can get lost.
+    """``dagster-daemon run`` with everything below it: a session of its own, so that all of its processes can be found.
 
     Use it as a context manager: at the end all its processes are gone, whatever happened.
     """

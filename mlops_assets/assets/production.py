@@ -156,7 +156,7 @@ class Production:
             version = registry.production() if self._pinned is None else registry.version(self._pinned)
         except TrackingError as error:
             if self._pinned is not None and not error.can_retry:
-                raise  # there is no such version
+                raise  # the pinned version does not exist: a champion must not serve in its place
             return self._remembered(error)
         if version is None:
             self._memory.unlink(missing_ok=True)

@@ -32,12 +32,6 @@ class Watch:
 
 
 @pytest.fixture
-def instance(tmp_path):
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
-        yield instance
-
-
-@pytest.fixture
 def watch(instance, sink, tmp_path):
     """A sensor that has been evaluated once; keyword arguments change attributes of `Alerting`."""
 

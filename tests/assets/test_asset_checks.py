@@ -15,12 +15,6 @@ GOOD = "a,b\n" + "1,x\n" * 10
 
 
 @pytest.fixture
-def instance(tmp_path):
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
-        yield instance
-
-
-@pytest.fixture
 def register(tmp_path, make_settings, instance):
     """Deliver three days and register them in one run."""
 

@@ -23,12 +23,6 @@ RANGE = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_par
 
 
 @pytest.fixture
-def instance(tmp_path):
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
-        yield instance
-
-
-@pytest.fixture
 def resources(make_settings):
     settings = make_settings()
     return Pipeline(settings=settings).resources

@@ -18,12 +18,6 @@ ASSETS = build_assets(daily_partitions("2026-01-01"))
 TRAINING = [ASSETS.raw_data, ASSETS.processed, ASSETS.split, ASSETS.model]
 
 
-@pytest.fixture
-def instance(tmp_path):
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
-        yield instance
-
-
 def runs(settings, experiment):
     client = MlflowClient(settings.tracking.uri)
     return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
@@ -55,7 +49,7 @@ def test_a_failed_run_fails_its_mlflow_run(make_settings, instance, tmp_path):
     resources = Pipeline(settings=settings).resources
     how = {"partition_key": "2026-01-05", "resources": resources, "instance": instance, "raise_on_error": False}
     assert dg.materialize([ASSETS.raw_data, ASSETS.processed, ASSETS.split], **how).success
-    # when somebody tries, in spite of the check
+    # when a user tries, in spite of the check
     result = dg.materialize([ASSETS.model], **how)
     # then Dagster and MLflow agree
     assert not result.success
@@ -84,7 +78,7 @@ def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_by_the_cleanup(m
     dg.materialize(TRAINING, partition_key="2026-01-05", resources=resources, instance=instance)
     first, status = leave_open(failed_dagster_run()), lambda run_id: client.get_run(run_id).info.status
     # and one of a Dagster instance that is not ours
-    foreign = leave_open("a run of somebody else")
+    foreign = leave_open("a run of another user")
     # when the next run trains a model
     dg.materialize(TRAINING, partition_key="2026-01-06", resources=resources, instance=instance)
     # then ours is ended

@@ -309,7 +309,7 @@ def test_other_labels_do_not_stop_the_gate(serving, labels):
 
 
 def test_a_changed_model_file_is_restored_and_never_loaded(serving):
-    # given the file of a registered model that somebody has changed
+    # given a registered model whose file was changed
     made = serving()
     path = made.store.folder("model", DS) / "model.skops"
     good = path.read_bytes()

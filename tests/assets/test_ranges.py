@@ -19,12 +19,6 @@ BY_DAY = ("raw_data", "processed", "split", "model", "metrics", "production_mode
 
 
 @pytest.fixture
-def instance(tmp_path):
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
-        yield instance
-
-
-@pytest.fixture
 def run(make_settings, instance):
     def run(assets=ASSETS, settings=None, **tags):
         settings = settings or make_settings()
@@ -92,7 +86,7 @@ def test_data_that_were_delivered_again_are_stale(run, tmp_path, make_settings):
     for seed, ds in enumerate(DAYS):
         deliver(tmp_path, ds, *rows(seed))
     assert run(settings=settings).success
-    # when one comes again with other content and one with the same
+    # when one is redelivered with other content and one with the same
     deliver(tmp_path, DAYS[0], *rows(0))
     deliver(tmp_path, DAYS[1], *rows(9))
     # then only the other content is worked on; what it is judged with is written beside the last day

@@ -155,8 +155,8 @@ def test_a_target_that_comes_later_is_registered_too(watch, deliver, register):
     assert watch.ready() == [DAYS[0]]
 
 
-def test_days_before_the_window_are_made_up_for_only_if_they_were_done_and_came_again(watch, deliver, register):
-    # given an old day that nobody registered, and an old one that was registered and came again
+def test_days_before_the_window_are_ready_only_if_they_were_done_and_redelivered(watch, deliver, register):
+    # given an old day that was never registered, and an old one that was registered and redelivered
     deliver(DAYS[0], marker=True)
     deliver(DAYS[1], marker=True)
     register(DAYS[1])
@@ -167,7 +167,7 @@ def test_days_before_the_window_are_made_up_for_only_if_they_were_done_and_came_
 
 
 def test_scoring_waits_for_registered_data(settings, deliver, register):
-    # given a registered day, one whose data come again at this moment, and one without data
+    # given a registered day, one that is being redelivered, and one without data
     watch = Watch(settings)
     deliver(DAYS[0], marker=True)
     deliver(DAYS[1], marker=True)

@@ -31,12 +31,6 @@ DAYS = [(FIRST + dt.timedelta(days=one)).isoformat() for one in range(3)]
 
 
 @pytest.fixture
-def instance(tmp_path):
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
-        yield instance
-
-
-@pytest.fixture
 def settings(make_settings):
     return make_settings(start_date=FIRST, timezone=ZONE, automate=True, predict_cron="15 0 * * *")
 
@@ -168,7 +162,7 @@ def test_a_retryable_failure_is_started_again_after_a_while(look, execute, insta
 
 @pytest.mark.slow
 def test_data_that_come_back_are_scored_again(make_settings, instance, tmp_path, execute):
-    # given a day that was scored, came again with other content, and was scored again
+    # given a day that was scored, redelivered with other content, and scored again
     settings = make_settings(start_date=FIRST, timezone=ZONE, automate=True, source="files", model_version=1)
     first, second = (f"a,b\n{''.join(f'{n},{(n * k) % 7}{chr(10)}' for n in range(400))}" for k in (1, 3))
     folder = tmp_path / "data" / "raw" / DAYS[0]

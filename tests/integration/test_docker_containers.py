@@ -298,7 +298,7 @@ def test_the_clean_up_takes_what_runs_that_are_over_left_and_nothing_else(docker
     # given containers of a run that is over, of one that goes on, of an unknown one, of none
     settings = docker_settings(docker_stop_seconds=0)
     image = default_images("classification")["split"]
-    runs = {"over": "a", "created": "a", "going on": "b", "unknown": "somebody else's", "other": None}
+    runs = {"over": "a", "created": "a", "running": "b", "unknown": "another project's", "other": None}
     containers = {
         name: docker_client.containers.create(
             image,

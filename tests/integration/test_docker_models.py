@@ -107,14 +107,19 @@ def test_the_image_of_a_step_is_the_one_that_it_ran_in(docker_settings, built, i
         assert backend.image_id("split") == second
 
 
+def trained_model(settings, made):
+    """A model that was trained in a container, as the registry's version 1."""
+    made(settings, "generate", "process", "split")
+    (trained,) = made(settings, "train")
+    return as_version(build_store(settings), model_of(trained), 1)
+
+
 def test_a_model_whose_image_is_gone_or_of_another_contract_is_served_by_the_default_image(
     docker_settings, built, in_container, made, ours, images_used
 ):
     # given a model, and images that cannot serve it
     settings = docker_settings()
-    made(settings, "generate", "process", "split")
-    (trained,) = made(settings, "train")
-    model = as_version(build_store(settings), model_of(trained), 1)
+    model = trained_model(settings, made)
     default = default_images("")["predict"]
     another = built(f"FROM {default}", "LABEL io.mlops-assets.contract=another")
     gone = f"sha256:{'0' * 64}"
@@ -131,9 +136,7 @@ def test_an_older_image_with_the_same_contract_serves_its_model(
 ):
     # given an image of another code with the same contract, as after an upgrade of this package
     settings = docker_settings()
-    made(settings, "generate", "process", "split")
-    (trained,) = made(settings, "train")
-    model = as_version(build_store(settings), model_of(trained), 1)
+    model = trained_model(settings, made)
     older = built(f"FROM {default_images('')['predict']}", "LABEL io.mlops-assets.code=older")
     # when / then it serves its own model
     (result,) = in_container(settings, "predict", models={DAY: replace(model, image=older)})

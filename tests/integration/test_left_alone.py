@@ -104,7 +104,7 @@ def test_five_days_of_which_one_is_late_one_broken_one_comes_twice_and_a_daemon_
         daemon.kill()
         daemon.start()
         wait_until(lambda: {TRAINED, ONE, TWO, LAST} <= scored(), 420, "scoring the good days")
-        # and one day comes again with the same content, the missing one at last, and the broken one whole
+        # and one day is redelivered unchanged, the missing one is delivered, and the broken one redelivered
         deliver(TWO)
         deliver(LATE, marker=False)
         deliver(BROKEN)

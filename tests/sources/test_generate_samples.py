@@ -43,6 +43,6 @@ def test_targets_are_names_or_digits() -> None:
 def test_days_overlap_without_being_equal() -> None:
     # given two days / when
     first, second = (set(make("iris", ds).data["id"].to_pylist()) for ds in ("2024-01-05", "2024-01-06"))
-    # then a row may come again, and new ones arrive
+    # then some rows are on both days, and some are new
     assert first & second
     assert second - first

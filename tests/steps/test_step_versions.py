@@ -1,4 +1,4 @@
-"""A step whose code changed has another version, or somebody has looked at the change and says that its outputs stay.
+"""A step whose code changed has another version, or a person has confirmed that its outputs stay the same.
 
 ``python tests/steps/test_step_versions.py`` writes the digests anew, after that look.
 """

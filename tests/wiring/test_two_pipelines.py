@@ -77,12 +77,6 @@ def teams(make_settings, tmp_path, tracking_template):
         )
 
 
-@pytest.fixture
-def instance(tmp_path):
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
-        yield instance
-
-
 @pytest.mark.slow
 def test_two_pipelines_do_not_see_each_other(teams, instance):
     a, b = teams
@@ -126,7 +120,7 @@ def test_two_pipelines_do_not_see_each_other(teams, instance):
     # and a promotion by hand of one moves nothing of the other
     before = b.tracking.registry.production()
     other_version = next(one for one in a.tracking.registry.versions() if one.stage != "Production")
-    a.tracking.registry.promote(other_version.number, reason="by hand", by="somebody", scores=None)
+    a.tracking.registry.promote(other_version.number, reason="by hand", by="a user", scores=None)
     assert b.tracking.registry.production() == before
     assert len(b.tracking.registry.history()) == 1
     assert len(a.tracking.registry.history()) == 2

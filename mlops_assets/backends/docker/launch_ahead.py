@@ -61,7 +61,7 @@ class LaunchAhead:
         return self._start(launch)
 
     def start_next(self) -> None:
-        """Start the next container of the plan. An error comes again, and is raised, when the container is taken."""
+        """Start the next container of the plan. An error is raised later, when the container is taken."""
         self.drop()
         if self._plan:
             with suppress(Exception):
