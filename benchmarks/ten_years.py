@@ -10,10 +10,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from mlops_assets.assets.names import Names
 from mlops_assets.automation.config import DAILY_JOBS, AutomationConfig
 from mlops_assets.automation.due_days import DueDays
 from mlops_assets.automation.launcher import Launcher
+from mlops_assets.names import Names
 from mlops_assets.store.listing import Survey
 from mlops_assets.store.local import LocalStore
 from mlops_assets.store.manifest import FileInfo, Manifest

@@ -22,7 +22,7 @@ ORDER = (
     {"alerts", "automation"},
     {"assets"},
     {"housekeeping"},
-    {"backends"},
+    {"backends", "names"},
     {"fingerprint"},
     {"runtime"},
     {"checks"},
@@ -36,15 +36,15 @@ RANK = {part: place for place, row in enumerate(ORDER) for part in row}
 
 KNOW_TRACKING = {"cli", "definitions", "wiring", "automation", "assets", "housekeeping"}
 KNOW_LIBRARY = {
-    "dagster": {"cli", "definitions", "wiring", "alerts", "automation", "assets", "housekeeping", "backends"},
+    "dagster": {"cli", "definitions", "wiring", "alerts", "automation", "assets", "housekeeping", "backends", "names"},
     "dagster_mlflow": {"assets"},
     "dotenv": {"settings"},
     "mlflow": {"tracking"},
     "pydantic": {"settings"},
 }
 
-# MLflow's configuration is a group of the settings; the sensors of `housekeeping` are annotated with `Names`.
-EXCEPTIONS = {("settings", "tracking.config"), ("housekeeping", "assets.names")}
+# MLflow's configuration is a group of the settings.
+EXCEPTIONS = {("settings", "tracking.config")}
 
 
 def part_of(path: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Protocol
 import dagster as dg
 
 from mlops_assets.alerts.message import LATE, Alert, alert
-from mlops_assets.assets.names import Names
+from mlops_assets.names import Names
 
 _DAYS_NAMED = 5
 _NEEDS_A_MODEL = "predict"

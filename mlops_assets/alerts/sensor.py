@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlops_assets.alerts.channels import Channels
     from mlops_assets.alerts.message import Alert
     from mlops_assets.alerts.outbox import Delivered, Outbox
-    from mlops_assets.assets.names import Names
+    from mlops_assets.names import Names
 
 LOOK_BACK_SECONDS = 7 * 86_400
 """After a longer time with the sensor off, what happened before this is not sent."""

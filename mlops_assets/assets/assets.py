@@ -8,8 +8,8 @@ import dagster as dg
 
 from mlops_assets.assets.checks import check_specs
 from mlops_assets.assets.materialization import Parts, materialize_partitions
-from mlops_assets.assets.names import Names
 from mlops_assets.assets.production_model import materialize_production_model
+from mlops_assets.names import Names
 from mlops_assets.steps.catalog import TRAINING_ASSETS, steps_of
 
 OWNERS = ["team:data"]

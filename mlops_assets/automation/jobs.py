@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dagster as dg
 
-from mlops_assets.assets.names import Names
 from mlops_assets.automation.config import DOWNLOAD, JUDGE, PREDICT, TRAIN
 from mlops_assets.housekeeping.dagster_internals import AssetJob
+from mlops_assets.names import Names
 
 ASSETS_OF_JOBS = {
     DOWNLOAD: ("raw_data",),

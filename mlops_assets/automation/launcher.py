@@ -9,7 +9,6 @@ from functools import cached_property
 
 import dagster as dg
 
-from mlops_assets.assets.names import Names
 from mlops_assets.automation.calendar import Calendar
 from mlops_assets.automation.config import DAILY_JOBS, PREDICT, AutomationConfig, schedule_name
 from mlops_assets.automation.decision import Decision, decide, overdue, trigger_of
@@ -18,6 +17,7 @@ from mlops_assets.automation.due_days import Candidate, Days, DueDays
 from mlops_assets.automation.run_lookup import TRIGGER_TAG, PipelineRuns, attempts
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.housekeeping.dagster_internals import is_switched_on
+from mlops_assets.names import Names
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from mlops_assets.assets.names import PIPELINE_TAG, Names
 from mlops_assets.assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from mlops_assets.assets.retries import RETRY_TAG
 from mlops_assets.automation.config import JUDGE
 from mlops_assets.automation.decision import Attempt, pause_after
 from mlops_assets.automation.jobs import ASSETS_OF_JOBS
+from mlops_assets.names import PIPELINE_TAG, Names
 from mlops_assets.steps.catalog import ASSETS
 from mlops_assets.store.layout import is_partition
 

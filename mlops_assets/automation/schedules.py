@@ -12,12 +12,12 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.assets.names import Names
 from mlops_assets.automation.config import DAILY_JOBS, AutomationConfig, schedule_name, sensor_name
 from mlops_assets.automation.due_days import Days
 from mlops_assets.automation.launcher import Launcher
 from mlops_assets.errors import SettingsError
 from mlops_assets.housekeeping.dagster_internals import is_switched_on, is_valid_cron_string
+from mlops_assets.names import Names
 
 GRACE = dt.timedelta(minutes=2)
 """From when a day is due until the sensor looks at it."""

@@ -20,7 +20,7 @@ from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_assets.assets.names import Names
+    from mlops_assets.names import Names
 
 BATCH = 100
 """Runs that a tick looks at."""

@@ -10,8 +10,8 @@ import dagster as dg
 from mlops_assets.housekeeping.cleanup import clean_up, close_mlflow_runs
 
 if TYPE_CHECKING:
-    from mlops_assets.assets.names import Names
     from mlops_assets.backends.base import Backend
+    from mlops_assets.names import Names
     from mlops_assets.tracking.tracker import Tracking
 
 INTERVAL_SECONDS = 60

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from mlops_assets.alerts.channels import Channels
     from mlops_assets.alerts.sensor import Alerting
     from mlops_assets.assets.materialization import Parts
-    from mlops_assets.assets.names import Names
     from mlops_assets.automation.launcher import Launcher
     from mlops_assets.backends.base import Backend
+    from mlops_assets.names import Names
     from mlops_assets.tracking.tracker import Tracking
 
 
@@ -35,7 +35,7 @@ def build_store(settings: Settings) -> LocalStore:
 
 def build_names(settings: Settings) -> Names:
     """What the pipeline's parts are called in Dagster."""
-    from mlops_assets.assets.names import Names
+    from mlops_assets.names import Names
 
     return Names(settings.pipeline)
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from mlops_assets.assets.assets import Assets
     from mlops_assets.assets.materialization import Parts
-    from mlops_assets.assets.names import Names
     from mlops_assets.backends.base import Backend
+    from mlops_assets.names import Names
     from mlops_assets.store.local import LocalStore
     from mlops_assets.tracking.tracker import Tracking
 

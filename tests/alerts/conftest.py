@@ -13,7 +13,7 @@ from mlops_assets.alerts.channels import Channels
 from mlops_assets.alerts.message import KINDS
 from mlops_assets.alerts.outbox import Outbox
 from mlops_assets.alerts.sensor import Alerting, build_alert_sensors
-from mlops_assets.assets.names import Names
+from mlops_assets.names import Names
 
 
 class Watch:

@@ -12,8 +12,8 @@ from alert_servers import assert_no_secret, mail_server
 from mlops_assets.alerts.channels import Channels
 from mlops_assets.alerts.message import LATE, alert
 from mlops_assets.alerts.sensor import LOOK_BACK_SECONDS, build_alert_sensors
-from mlops_assets.assets.names import PIPELINE_TAG
 from mlops_assets.assets.partitions import daily_partitions
+from mlops_assets.names import PIPELINE_TAG
 from mlops_assets.tracking.errors import TrackingError
 
 RANGE = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "2026-01-03"}

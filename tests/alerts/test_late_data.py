@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from mlops_assets.alerts.late_data import LateData
-from mlops_assets.assets.names import Names
+from mlops_assets.names import Names
 
 DUE = dt.datetime(2026, 1, 6, 6, tzinfo=dt.timezone.utc)
 

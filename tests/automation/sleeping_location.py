@@ -7,9 +7,9 @@ import time
 
 import dagster as dg
 
-from mlops_assets.assets.names import Names
 from mlops_assets.assets.partitions import daily_partitions
 from mlops_assets.automation.jobs import build_jobs
+from mlops_assets.names import Names
 
 NAMES = Names()
 PARENTS = {

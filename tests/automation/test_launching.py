@@ -11,13 +11,13 @@ import dagster as dg
 import pytest
 from projects import make
 
-from mlops_assets.assets.names import PIPELINE_TAG, Names
 from mlops_assets.assets.retries import RETRY_TAG
 from mlops_assets.automation.config import DOWNLOAD, JUDGE, PREDICT, TRAIN
 from mlops_assets.automation.jobs import build_jobs
 from mlops_assets.automation.judge_schedule import build_judge_schedule
 from mlops_assets.automation.launcher import Launcher
 from mlops_assets.automation.run_lookup import TRIGGER_TAG, PipelineRuns
+from mlops_assets.names import PIPELINE_TAG, Names
 from mlops_assets.tracking.errors import TrackingError
 from mlops_assets.wiring.assembly import build_launcher
 from mlops_assets.wiring.pipeline import Pipeline

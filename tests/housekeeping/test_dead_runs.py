@@ -13,11 +13,11 @@ from dagster import DagsterRunStatus as Status
 from mlflow import MlflowClient
 
 from mlops_assets.assets.assets import build_assets
-from mlops_assets.assets.names import Names
 from mlops_assets.assets.partitions import daily_partitions
 from mlops_assets.backends.process_id import is_gone, process_tag
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG, SILENT_SECONDS, fail_dead_runs, why_dead
 from mlops_assets.housekeeping.sensors import build_cleanup_sensor
+from mlops_assets.names import Names
 from mlops_assets.tracking.runs import DAGSTER_RUN_TAG
 from mlops_assets.wiring.assembly import build_backend, build_tracking
 from mlops_assets.wiring.pipeline import Pipeline

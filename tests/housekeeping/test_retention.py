@@ -10,9 +10,9 @@ import dagster as dg
 import pytest
 from daemon import write_config
 
-from mlops_assets.assets.names import PIPELINE_TAG, Names
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 from mlops_assets.housekeeping.retention import Outdated, Retention, build_retention_sensor, delete_outdated, outdated
+from mlops_assets.names import PIPELINE_TAG, Names
 
 RETENTION = Retention(runs=90, logs=30)
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")
