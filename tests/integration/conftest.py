@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from contextlib import closing
 
 import pytest
@@ -30,11 +31,12 @@ def docker_settings(make_settings, docker_client):
 
 @pytest.fixture(scope="session")
 def built(docker_client):
-    """Build an image from the lines of a Dockerfile; gives its ID."""
+    """Build an image from the lines of a Dockerfile; gives its ID, which no other session's image has."""
     images = set()
+    session = f"LABEL test.session={uuid.uuid4()}"
 
     def build(*lines: str, tag: str | None = None) -> str:
-        text = "\n".join(lines).encode()
+        text = "\n".join([*lines, session]).encode()
         image, _ = docker_client.images.build(fileobj=io.BytesIO(text), tag=tag, rm=True)
         images.add(image.id)
         return image.id

@@ -12,6 +12,8 @@ import pytest
 from container_steps import DAY, model_of
 
 from mlops_assets.backends.docker.images import default_images
+from mlops_assets.backends.docker.labels import PROCESS, STEP
+from mlops_assets.backends.process_id import process_tag
 from mlops_assets.runtime.request import Request
 from mlops_assets.store.layout import version_key
 from mlops_assets.wiring.assembly import build_backend, build_store
@@ -30,13 +32,15 @@ def team_image(built):
 
 @pytest.fixture
 def images_used(docker_client):
-    """The images of the containers that were created since the test began."""
-    began = int(time.time())
+    """The images of the containers that this process created since the test began; other tests use the engine, too."""
+    began = time.time_ns()
 
     def used(step: str) -> list[str]:
-        filters = {"event": "create", "label": f"io.mlops-assets.step={step}"}
-        events = docker_client.events(since=began, until=int(time.time()) + 1, decode=True, filters=filters)
-        return sorted(docker_client.images.get(event["Actor"]["Attributes"]["image"]).id for event in events)
+        filters = {"event": "create", "label": [f"{STEP}={step}", f"{PROCESS}={process_tag()}"]}
+        span = {"since": began // 1_000_000_000, "until": int(time.time()) + 1}  # whole seconds
+        events = docker_client.events(**span, decode=True, filters=filters)
+        names = [event["Actor"]["Attributes"]["image"] for event in events if event["timeNano"] >= began]
+        return sorted(docker_client.images.get(name).id for name in names)
 
     return used
 
