@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import docker
 import pytest
+from databases import copy_database
 from projects import DS, Project, mixed
 
 with warnings.catch_warnings():
@@ -49,7 +50,7 @@ def make_settings(tmp_path: Path, tracking_template: Path) -> Callable[..., Sett
         home = tmp_path / ".mlops"
         if not home.exists():
             (home / "mlflow").mkdir(parents=True)
-            shutil.copy(tracking_template, home / "mlflow" / "mlflow.db")
+            copy_database(tracking_template, home / "mlflow" / "mlflow.db")
         values = {"home": home, "data_dir": tmp_path / "data", "rows_per_day": 300, "workers": 0, **changes}
         return Settings(_env_file=None, **values)
 
@@ -127,7 +128,7 @@ def _trained(tmp_path_factory: pytest.TempPathFactory, tracking_template: Path) 
     """A project folder in which the mixed data of one day went all the way to a model in production."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / ".mlops" / "mlflow").mkdir(parents=True)
-    shutil.copy(tracking_template, folder / ".mlops" / "mlflow" / "mlflow.db")
+    copy_database(tracking_template, folder / ".mlops" / "mlflow" / "mlflow.db")
     settings = Settings(
         _env_file=None, home=folder / ".mlops", data_dir=folder / "data", source="files", start_date=DS, workers=0
     )  # type: ignore[call-arg]
@@ -145,7 +146,7 @@ def serving(_trained: Path, tmp_path: Path, project: Callable[..., Project]) -> 
     def copy(**changes: object) -> Project:
         made = project(**changes)
         shutil.copytree(_trained / "data", made.store.root, dirs_exist_ok=True)
-        shutil.copy(_trained / ".mlops" / "mlflow" / "mlflow.db", made.settings.home / "mlflow" / "mlflow.db")
+        copy_database(_trained / ".mlops" / "mlflow" / "mlflow.db", made.settings.home / "mlflow" / "mlflow.db")
         shutil.copytree(_trained / ".mlops" / "champions", made.settings.home / "champions")
         return made
 

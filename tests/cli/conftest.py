@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from databases import copy_database
 from typer.testing import CliRunner
 
 from mlops_assets.cli.app import app
@@ -35,7 +35,7 @@ def cli(tmp_path, tracking_template, monkeypatch):
     monkeypatch.setenv("MLOPS_WORKERS", "0")
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     (tmp_path / ".mlops" / "mlflow").mkdir(parents=True)
-    shutil.copy(tracking_template, tmp_path / ".mlops" / "mlflow" / "mlflow.db")
+    copy_database(tracking_template, tmp_path / ".mlops" / "mlflow" / "mlflow.db")
 
     def call(*arguments: str, **environment: str) -> Done:
         monkeypatch.chdir(tmp_path)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 
 import pytest
 from daemon import Daemon, wait_until
 from dagster import DagsterRunStatus as Status
+from databases import copy_database
 
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 
@@ -19,7 +19,7 @@ SOON = {"run_monitoring": {"poll_interval_seconds": 2}, "run_queue": {"dequeue_i
 @pytest.fixture
 def daemon(tmp_path, tracking_template):
     (tmp_path / ".mlops" / "mlflow").mkdir(parents=True)
-    shutil.copy(tracking_template, tmp_path / ".mlops" / "mlflow" / "mlflow.db")
+    copy_database(tracking_template, tmp_path / ".mlops" / "mlflow" / "mlflow.db")
     with Daemon(tmp_path, SOON, MLOPS_WORKERS=0, MLOPS_ROWS_PER_DAY=1000) as daemon:
         yield daemon
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 from container_steps import DAY, RUN_STEP, SLOW, is_at_work, wait_until
+from databases import copy_database
 
 from mlops_assets.backends.docker.images import default_images
 from mlops_assets.fingerprint import contract_digest, step_code_digest
@@ -23,7 +23,7 @@ MEGABYTES = {"data": 330, "model": 480}
 def start(tmp_path, tracking_template, docker_client):
     """Start a command in a folder to work in, with steps in containers."""
     (tmp_path / ".mlops" / "mlflow").mkdir(parents=True)
-    shutil.copy(tracking_template, tmp_path / ".mlops" / "mlflow" / "mlflow.db")
+    copy_database(tracking_template, tmp_path / ".mlops" / "mlflow" / "mlflow.db")
 
     def start(*arguments, **variables):
         return subprocess.Popen(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import inspect
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from databases import copy_database
 
 with warnings.catch_warnings():
     # MLflow and its dependencies deprecate things while they are imported; nothing of ours is involved.
@@ -24,10 +21,6 @@ with warnings.catch_warnings():
 from mlops_assets.tracking import Tracking
 
 
-class Crash(BaseException):
-    """Stands for a kill: no later call gets through either."""
-
-
 @pytest.fixture(scope="session")
 def template(tmp_path_factory) -> Path:
     """A migrated, otherwise empty store."""
@@ -38,7 +31,7 @@ def template(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tracking(template, tmp_path) -> Tracking:
-    shutil.copy(template, tmp_path / "mlflow.db")
+    copy_database(template, tmp_path / "mlflow.db")
     return Tracking(config(tmp_path))
 
 
@@ -59,7 +52,7 @@ def file(tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def _three(template, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("three")
-    shutil.copy(template, folder / "mlflow.db")
+    copy_database(template, folder / "mlflow.db")
     (folder / "file").write_bytes(b"a model")
     tracking = Tracking(config(folder))
     for number in (1, 2, 3):
@@ -70,7 +63,7 @@ def _three(template, tmp_path_factory) -> Path:
 @pytest.fixture
 def three(_three, tracking, tmp_path) -> Tracking:
     """A store with three versions."""
-    shutil.copy(_three, tmp_path / "mlflow.db")
+    copy_database(_three, tmp_path / "mlflow.db")
     return tracking
 
 
@@ -88,31 +81,3 @@ def by_hand(client):
         return int(client.create_model_version("churn", "/nowhere", tags=tags, await_creation_for=0).version)
 
     return register
-
-
-@contextmanager
-def dying_at(nth: int) -> Iterator[list[str]]:
-    """Let MLflow's client die at its nth call, and at every call after that; gives the names of the calls."""
-    calls: list[str] = []
-    depth = 0
-
-    def dying(name, real):
-        def call(self, *args, **options):
-            nonlocal depth
-            if depth == 0:
-                calls.append(name)
-                if len(calls) >= nth:
-                    raise Crash(name)
-            depth += 1
-            try:
-                return real(self, *args, **options)
-            finally:
-                depth -= 1
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, real in vars(MlflowClient).items():
-            if inspect.isfunction(real) and not name.startswith("_"):
-                patch.setattr(MlflowClient, name, dying(name, real))
-        yield calls

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import shutil
 import threading
 import warnings
 from contextlib import suppress
@@ -12,7 +11,8 @@ from contextlib import suppress
 import mlflow
 import numpy as np
 import pytest
-from conftest import Crash, dying_at
+from crashes import Crash, dying_at
+from databases import copy_database
 from tracking_samples import KINDS, config, frame, real, trained
 
 from mlops_assets.tracking import Tracking, TrackingError, Verdict
@@ -193,7 +193,7 @@ def test_a_crash_at_any_call_leaves_one_version_a_recipe_and_one_in_production(t
     while True:
         folder = tmp_path / str(crashes)
         folder.mkdir()
-        shutil.copy(tmp_path / "mlflow.db", folder)
+        copy_database(tmp_path / "mlflow.db", folder / "mlflow.db")
         # when: a process is killed, and another one does the same again
         with suppress(Crash), dying_at(crashes + 1) as calls:
             _whole_life(Tracking(config(folder)), file)

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from conftest import Crash, dying_at
+from crashes import Crash, dying_at
 from tracking_samples import config, trained
 
 from mlops_assets.tracking import Promotion, Tracking, TrackingError, Verdict

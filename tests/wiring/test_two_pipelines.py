@@ -7,6 +7,7 @@ import datetime as dt
 import dagster as dg
 import pytest
 from alert_servers import web_sink
+from databases import copy_database
 from projects import mixed
 
 from mlops_assets.automation.run_lookup import TRIGGER_TAG, PipelineRuns
@@ -69,7 +70,7 @@ class Team:
 @pytest.fixture
 def teams(make_settings, tmp_path, tracking_template):
     (tmp_path / "mlflow").mkdir()
-    (tmp_path / "mlflow" / "mlflow.db").write_bytes(tracking_template.read_bytes())
+    copy_database(tracking_template, tmp_path / "mlflow" / "mlflow.db")
     with web_sink() as first, web_sink() as second:
         yield (
             Team(make_settings, tmp_path, "a", first, bad=DAYS[1]),
