@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -47,9 +47,18 @@ def dagster_home(settings: Settings) -> Path:
     draft = home / f".{_CONFIG}.{os.getpid()}"
     with _writable(home):
         home.mkdir(parents=True, exist_ok=True)
-        draft.write_text(_HEADER + yaml.safe_dump({**_QUIET, **kept}), encoding="utf-8")
+        draft.write_text(_HEADER + yaml.safe_dump({**_QUIET, **kept, **_storage(home)}), encoding="utf-8")
         draft.replace(home / _CONFIG)
     return home
+
+
+def _storage(home: Path) -> dict[str, Any]:
+    custom = {
+        "module": "mlops_assets.housekeeping.sqlite_storage",
+        "class": "SqliteStorage",
+        "config": {"base_dir": str(home)},
+    }
+    return {"storage": {"custom": custom}}
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:

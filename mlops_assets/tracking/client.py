@@ -122,8 +122,8 @@ def _create_database(path: Path) -> None:
     """Create a SQLite store that is complete from the moment it gets its name.
 
     MLflow creates one by forty migrations. A process that is killed between two of them leaves a database that no
-    later process can open or migrate. A write-ahead log halves the time of MLflow's many small writes, and readers do not
-    wait for them.
+    later process can open or migrate. A write-ahead log halves the time of MLflow's many small writes, and readers do
+    not wait for them.
     """
     import sqlite3
 
