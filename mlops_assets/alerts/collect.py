@@ -52,12 +52,11 @@ def is_judgement(event: dg.EventLogEntry) -> bool:
     return "judged" in facts or (not event.run_id and bool(facts.get("promoted")))
 
 
-def alert_of_judgement(event: dg.EventLogEntry, tags: Mapping[str, str], dagster_url: str) -> Alert:
+def alert_of_judgement(event: dg.EventLogEntry, dagster_url: str) -> Alert:
     """The alert of a judgement by the gate, or of a promotion by hand.
 
     Args:
         event: A materialization for which `is_judgement` holds.
-        tags: Of its run; empty for a promotion by hand, which has none.
         dagster_url: Base of links to Dagster's UI.
     """
     facts = _metadata(event)
@@ -79,8 +78,9 @@ def alert_of_judgement(event: dg.EventLogEntry, tags: Mapping[str, str], dagster
         lines += [f"… and {len(verdicts) - _NAMED} more"] if len(verdicts) > _NAMED else []
     lines += [f"By: {facts['by']}"] if "by" in facts else []
     path = "/".join(event.asset_materialization.asset_key.path)  # type: ignore[union-attr]
-    links = _links(event.run_id, tags, dagster_url) if event.run_id else [f"{dagster_url}/assets/{path}"]
-    links += [f"Model: {facts['model_version_url']}"] if "model_version_url" in facts else []
+    links = [f"Run: {dagster_url}/runs/{event.run_id}" if event.run_id else f"{dagster_url}/assets/{path}"]
+    named = {"Model version": "model_version_url", "Its training in MLflow": "mlflow_run_url"}
+    links += [f"{name}: {facts[url]}" for name, url in named.items() if url in facts]
     return alert(_judgement_key(event, facts, verdicts, path), kind, title, [*filter(None, lines)], links)
 
 

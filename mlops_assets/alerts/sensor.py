@@ -144,12 +144,7 @@ def _alerts_of_judgements(
     after = dg.AssetRecordsFilter(
         names.asset_key("production_model"), after_timestamp=max(since - MARGIN_SECONDS, begin)
     )
-    found = []
-    for event in _materializations(instance, after):
-        if is_judgement(event):
-            run = instance.get_run_by_id(event.run_id) if event.run_id else None
-            found.append(alert_of_judgement(event, run.tags if run else {}, url))
-    return found
+    return [alert_of_judgement(event, url) for event in _materializations(instance, after) if is_judgement(event)]
 
 
 def _materializations(instance: dg.DagsterInstance, after: dg.AssetRecordsFilter) -> Iterator[dg.EventLogEntry]:

@@ -7,7 +7,7 @@ records the others as observations of the asset, where the UI shows them; the la
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -17,6 +17,9 @@ from mlops_assets.steps.catalog import ASSETS, days_come_from
 
 ERROR = "error"
 """Metadata of an observation: why the partition could not be made."""
+
+SKIPPED = "skipped"
+"""Metadata of an observation: why the partition was left as it was, which is no failure."""
 
 _DAYS_NAMED = 10
 _ALIKE = 80
@@ -81,6 +84,33 @@ def record_failed(context: dg.AssetExecutionContext, messages: Mapping[str, str]
     for ds, message in sorted(messages.items()):
         context.log.error(f"{ds}: {message}")
         context.log_event(dg.AssetObservation(context.asset_key, partition=ds, metadata={ERROR: message}))
+
+
+def record_skipped(context: dg.AssetExecutionContext, reasons: Mapping[str, str]) -> None:
+    """Record the days that this step left as they were; day -> reason."""
+    for ds, reason in sorted(reasons.items()):
+        context.log.warning(f"{ds}: skipped. {reason}")
+        context.log_event(dg.AssetObservation(context.asset_key, partition=ds, metadata={SKIPPED: reason}))
+
+
+def last_failures(instance: dg.DagsterInstance, key: dg.AssetKey, days: Sequence[str] | None = None) -> dict[str, str]:
+    """Day -> message of an asset's partitions whose last attempt failed; of the newest thousand attempts that did.
+
+    Args:
+        instance: Dagster's records.
+        key: The asset.
+        days: Only these; None: all.
+    """
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=days)
+    failed: dict[str, tuple[int, str]] = {}
+    for record in instance.fetch_observations(wanted, limit=1_000).records:  # newest first
+        event = record.event_log_entry.asset_observation
+        if event is not None and event.partition and ERROR in event.metadata:
+            failed.setdefault(event.partition, (record.storage_id, str(event.metadata[ERROR].value)))
+    made = instance.get_latest_storage_id_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(failed)
+    )  # fmt: skip
+    return {ds: message for ds, (place, message) in failed.items() if made.get(ds, 0) < place}
 
 
 def later_assets(context: dg.AssetExecutionContext) -> Collection[str]:

@@ -19,7 +19,7 @@ from mlops_assets.errors import DataError, MlopsAssetsError
 from mlops_assets.runtime.request import Request
 from mlops_assets.steps.catalog import GATE, SCORE
 from mlops_assets.store.layout import VAL, VERDICT, version_key
-from mlops_assets.tracking.entities import Verdict
+from mlops_assets.tracking.entities import BY_GATE, Verdict
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -131,13 +131,15 @@ def judge(
         promotion = tracking.registry.promote(
             winner,
             reason=verdicts[winner].reason,
-            by=f"gate, Dagster run {context.run.run_id}",
+            by=f"{BY_GATE}Dagster run {context.run.run_id}",
             scores=verdicts[winner].scores,
             judged_against=None if champion is None else champion.number,
         )
     for number, verdict in verdicts.items():
         tracking.registry.record_verdict(number, verdict)
-    return _metadata(verdicts, winner, champion, decision, promotion)
+    facts = _metadata(verdicts, winner, champion, decision, promotion)
+    shown = next(one for one in challengers if one.number == facts["challenger_version"])
+    return {**facts, **tracking.links(shown)}
 
 
 class _Judging:

@@ -16,8 +16,10 @@ from mlops_assets.assets.failed_partitions import (
     FailedPartitions,
     failed_partitions,
     is_first_step,
+    last_failures,
     later_assets,
     record_failed,
+    record_skipped,
     report_days_by_hand,
 )
 from mlops_assets.assets.metadata import to_dagster
@@ -32,7 +34,7 @@ from mlops_assets.housekeeping.dead_runs import tag_process
 from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
 from mlops_assets.runtime.runner import described, result_of
 from mlops_assets.runtime.staleness import Staleness
-from mlops_assets.steps.catalog import ASSETS, step_of_asset
+from mlops_assets.steps.catalog import ASSETS, days_come_from, step_of_asset
 from mlops_assets.steps.declaration import Kind, Record
 
 if TYPE_CHECKING:
@@ -47,6 +49,10 @@ FORCE_TAG = "mlops_assets/force"
 AS_OF_TAG = "mlops_assets/as_of"
 """Run tag: ``true`` predicts each day with the newest promoted version that was trained on earlier days only."""
 
+_NO_VERSION_THEN = (
+    "No version was promoted that was trained on earlier days only. The day's files stay as they are; without --as-of"
+    " it is predicted with the version in production."
+)
 _PROGRESS_LINES = 10
 _USE_MLFLOW = {"model", "metrics", "production_model", "predictions"}
 
@@ -91,14 +97,21 @@ def materialize_partitions(
     try:
         work.make()
     except Exception as error:
-        if will_retry(context, error) or not work.must_go_on:
+        if (retries := will_retry(context, error)) or not work.must_go_on:
             work.report()
+            if not retries:
+                work.fail_the_rest(message_of(error))
+                record_failed(context, work.failed)
             raise as_dagster_failure(context, error) from error
         context.log.exception("The step failed; what the run still can make goes on")
         work.fail_the_rest(message_of(error))
     except BaseException:  # interrupted
         work.report()
         raise
+    if work.skipped:
+        record_skipped(context, work.skipped)
+        if not (work.done or work.failed):
+            raise dg.Failure(f"Nothing was made. {next(iter(work.skipped.values()))}", allow_retries=False)
     return finish(context, work.done, work.failed, check_results(context.asset_key, work.checks))
 
 
@@ -129,12 +142,12 @@ def finish(
     if failed:
         record_failed(context, failed)
     all_failed = failed_partitions(context)
-    if not all_failed.days:
+    if not all_failed.days and len(done) >= len(context.partition_keys):
         for result in done:
             context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
         return dg.MaterializeResult(check_results=list(checks))
     report(context, done)
-    if not _goes_on(context, all_failed, done):
+    if all_failed.days and not _goes_on(context, all_failed, done):
         report_checks(context, checks if done else ())
         note_retry(context, False)
         raise all_failed.failure(len(context.partition_keys))
@@ -187,6 +200,7 @@ class _Materialization:
         self._before = failed_partitions(context)
         self.done: list[PartitionResult] = []
         self.failed: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
 
     def make(self) -> None:
         context, forced = self._context, is_forced(self._context)
@@ -209,10 +223,11 @@ class _Materialization:
             self.done.append(result)
             if len(todo) > 1 and count % math.ceil(len(todo) / _PROGRESS_LINES) == 0:
                 context.log.info(f"{result.partition}: done ({count} of {len(todo)})")
+        self._name_causes()
 
     def fail_the_rest(self, message: str) -> None:
         possible = set(self._days) - self._before.before(self._asset)
-        rest = possible - {one.partition for one in self.done} - set(self.failed)
+        rest = possible - {one.partition for one in self.done} - set(self.failed) - set(self.skipped)
         self.failed |= dict.fromkeys(rest, message)
 
     def report(self) -> None:
@@ -242,7 +257,7 @@ class _Materialization:
         todo = [ds for ds in days if ds not in {one.partition for one in known}]
         models, errors = self._models(todo)
         yield from (PartitionResult(ds, error=message) for ds, message in errors.items())
-        todo = [ds for ds in todo if ds not in errors]
+        todo = [ds for ds in todo if ds not in errors and ds not in self.skipped]
         if not todo:
             return
         self._backend.prepare(self._from_here_on(), todo, self._context.run.run_id)
@@ -283,15 +298,11 @@ class _Materialization:
             models = production.as_of(days)
         else:
             models = dict.fromkeys(days, production.require(self._context.run.run_id).file)
-        errors = {
-            ds: f"No version was promoted that had not seen {ds}. Predict it without --as-of."
-            for ds in days
-            if ds not in models
-        }
+        self.skipped |= dict.fromkeys([ds for ds in days if ds not in models], _NO_VERSION_THEN)
         noted = {
             ds: replace(model, facts={**model.facts, "in_sample": _has_seen(model, ds)}) for ds, model in models.items()
         }
-        return noted, errors
+        return noted, {}
 
     def _request(self, days: Sequence[str]) -> Request:
         image = self._backend.recipe_image(self._step.name)
@@ -327,6 +338,15 @@ class _Materialization:
                     f"Stopped by check {one.check} of {one.asset}: {one.message}" for one in verdicts
                 )
         return stopped
+
+    def _name_causes(self) -> None:
+        """Add to the message of a day whose input is missing why an earlier run could not make that."""
+        for asset in days_come_from(self._asset) if self.failed else ():
+            missing = set(self.failed) - set(self._backend.store.partitions(asset))
+            key = dg.AssetKey([*self._context.asset_key.path[:-1], asset])
+            causes = last_failures(self._context.instance, key, sorted(missing)) if missing else {}
+            for ds, cause in causes.items():
+                self.failed[ds] += f" (the last attempt failed: {cause})"
 
     def _prepare_window(self) -> None:
         """Make earlier days, too; a day that fails is only missing in the window."""

@@ -43,7 +43,7 @@ def materialize_production_model(context: dg.AssetExecutionContext, parts: Parts
     try:
         judged = _judge(context, parts, days[-1]) if _is_due(context) else None
         champion = parts.production.resolve(context.run.run_id, anew=True)
-        written = days if is_forced(context) else _to_write(parts, days, last=days[-1] if judged else None)
+        written = _to_write(context, parts, days)
         for ds in days:
             done.append(_publish(parts, ds, champion, judged if ds == days[-1] else None, write=ds in written))
         return finish(context, done, {}, production_checks(context.asset_key, parts.tracking, champion))
@@ -73,10 +73,12 @@ def _judge(context: dg.AssetExecutionContext, parts: Parts, ds: str) -> dict[str
         return None
 
 
-def _to_write(parts: Parts, days: Sequence[str], last: str | None) -> set[str]:
-    """Of a range, the days that are predicted anew: beside finished predictions stays what served them."""
+def _to_write(context: dg.AssetExecutionContext, parts: Parts, days: Sequence[str]) -> set[str]:
+    """The days that are predicted anew, here or later: beside finished predictions stays what served them."""
+    if is_forced(context) and "predictions" in selected_assets(context):
+        return set(days)
     staleness = Staleness(parts.backend.store, parts.backend.params, image=parts.backend.recipe_image)
-    return {ds for ds in days if ds == last or staleness.why_stale("predictions", ds) is not None}
+    return {ds for ds in days if staleness.why_stale("predictions", ds) is not None}
 
 
 def _publish(
@@ -94,12 +96,12 @@ def _publish(
             )  # fmt: skip
     manifest, served = kept or (store.require(ASSET, ds), store.read_json(ASSET, ds, PRODUCTION))
     metadata = {**(judged or {}), **{name: value for name, value in served.items() if value is not None}}
-    if kept is not None:
-        metadata["up_to_date"] = True
     if judged:
         metadata["reason"] = judged["reason"]
-    if champion is not None and champion.number == served["model_version"]:
-        metadata |= champion.links
+    elif kept is not None:
+        metadata["up_to_date"] = True
+    if not judged and champion is not None and champion.number == served["model_version"]:
+        metadata |= champion.links  # a judgement has those of the version that it is about
     return result_of(manifest, {**metadata, **described(store, manifest)})
 
 

@@ -79,10 +79,12 @@ def schema(raw: Manifest, name: str, good: Manifest | None, limits: CheckLimits)
         return _switched_off("MLOPS_CHECK_SCHEMA")
     if good is None:
         return _NO_DAY_BEFORE
-    changes = list(_changes(_kinds(raw, name, limits), _kinds(good, name, limits), name))
+    now, then = _kinds(raw, name, limits), _kinds(good, name, limits)
+    changes = list(_changes(now, then, name))
+    accept = _accept(name, for_model=any(now.get(column) not in {kind, ""} for column, kind in then.items() if kind))
     problem = (
         f"{path_in(raw, name)} {'; '.join(changes)}. Expected the columns of {good.partition}, the last good day."
-        f" {_accept(name)}. Columns that do not matter can be named in MLOPS_DROP_COLUMNS."
+        f" {accept}. Columns that do not matter can be named in MLOPS_DROP_COLUMNS."
     )
     return Finding(problem if changes else "", facts={"last good day": good.partition, "changes": len(changes)})
 
@@ -147,11 +149,18 @@ def _switched_off(setting: str) -> Finding:
     return Finding(note=f"switched off ({setting})")
 
 
-def _accept(name: str) -> str:
+def _accept(name: str, *, for_model: bool = False) -> str:
+    """How to go on; ``for_model``: what is missing or of another kind may be needed by the model in production."""
+    if for_model and name != TARGET:
+        return (
+            "Deliver the day again; or, if the data are right, accept them: materialize processed of the day by hand"
+            " (later days may then be like it). A model that needs what is missing or of another kind cannot score the"
+            " day: train one on such days and put it into production (mlops-assets models promote VERSION)"
+        )
     by_hand = "processed" if name == TARGET else "processed or predictions"
     return (
-        f"Deliver the day again; or, if the data are right, accept them: materialize {by_hand} of the day by hand ("
-        "later days are then compared with it)"
+        f"Deliver the day again; or, if the data are right, accept them: materialize {by_hand} of the day by hand"
+        " (later days may then be like it)"
     )
 
 

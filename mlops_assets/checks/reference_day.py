@@ -2,7 +2,7 @@
 
 It is the newest earlier day whose file, as it is now, was used: processed or predicted. So a day that a check stopped
 is never the measure of later ones; and a person who accepts a change, by making the stopped asset by hand, makes it
-one. Data and target are asked about apart, because predictions need no target.
+one beside those of the week before. Data and target are asked about apart, because predictions need no target.
 """
 
 from __future__ import annotations

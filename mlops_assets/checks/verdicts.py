@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.checks import output_rules, raw_data_rules
@@ -34,6 +33,8 @@ class Check:
         is_warning: Whether a day that fails is used anyway.
         with_fewest_rows: Whether it compares with that good day of a week that has the fewest rows: fewer on each
             Saturday are no fault.
+        with_any: Whether a day passes that is like any good day of a week: one that a person accepted must not stop the
+            next one that is as all before.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Check:
     blocks: tuple[str, ...] = ()
     is_warning: bool = False
     with_fewest_rows: bool = False
+    with_any: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,13 @@ _MADE_OF_RAW_DATA = ("processed", "predictions")
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "raw_data": (
-        Check("schema", "The columns are those of the last good day.", raw_data_rules.schema, _MADE_OF_RAW_DATA),
+        Check(
+            "schema",
+            "The columns are those of the last good day, or of another one of a week.",
+            raw_data_rules.schema,
+            _MADE_OF_RAW_DATA,
+            with_any=True,
+        ),
         Check(
             "row_count",
             "Not far fewer rows than on the last good day.",
@@ -106,7 +114,7 @@ def judge(asset: str, ds: str, records: Records, limits: CheckLimits) -> list[Ve
     others = {
         info.name: _compared_with(manifest, info.name, records, limits) for info in manifest.files if not info.problem
     }
-    return [_verdict(check, manifest, _chosen(check, others), limits) for check in CHECKS[asset]]
+    return [_verdict(check, manifest, others, limits) for check in CHECKS[asset]]
 
 
 def blockers(asset: str, ds: str, records: Records, limits: CheckLimits) -> list[Verdict]:
@@ -119,16 +127,11 @@ def blockers(asset: str, ds: str, records: Records, limits: CheckLimits) -> list
     return [verdict for verdict in verdicts if asset in verdict.blocks and not _is_accepted(verdict, records)]
 
 
-def _chosen(check: Check, others: Mapping[str, Sequence[Manifest]]) -> dict[str, Manifest | None]:
-    """What each file is compared with by a check."""
-
-    def rows(name: str, manifest: Manifest) -> int:
-        return manifest.file(name).rows or 0
-
-    return {
-        name: (min(good, key=partial(rows, name)) if check.with_fewest_rows else good[0]) if good else None
-        for name, good in others.items()
-    }
+def _chosen(check: Check, good: Sequence[Manifest], name: str) -> Sequence[Manifest | None]:
+    """What a file is compared with by a check; None: nothing is known."""
+    if check.with_fewest_rows and good:
+        return [min(good, key=lambda manifest: manifest.file(name).rows or 0)]
+    return (good if check.with_any else good[:1]) or [None]
 
 
 def _compared_with(manifest: Manifest, name: str, records: Records, limits: CheckLimits) -> Sequence[Manifest]:
@@ -145,8 +148,16 @@ def _compared_with(manifest: Manifest, name: str, records: Records, limits: Chec
     return good_days(records, manifest.partition, name, fits)
 
 
-def _verdict(check: Check, manifest: Manifest, others: Mapping[str, Manifest | None], limits: CheckLimits) -> Verdict:
-    found = {name: check.rule(manifest, name, other, limits) for name, other in others.items()}
+def _finding(check: Check, manifest: Manifest, name: str, good: Sequence[Manifest], limits: CheckLimits) -> Finding:
+    """What was found in comparison with the first day that it passes with, else with the first."""
+    findings = [check.rule(manifest, name, other, limits) for other in _chosen(check, good, name)]
+    return next((one for one in findings if not one.problem), findings[0])
+
+
+def _verdict(
+    check: Check, manifest: Manifest, others: Mapping[str, Sequence[Manifest]], limits: CheckLimits
+) -> Verdict:
+    found = {name: _finding(check, manifest, name, good, limits) for name, good in others.items()}
     at_fault = tuple(name for name, finding in found.items() if finding.problem)
     problems = [finding.problem for finding in found.values() if finding.problem]
     notes = dict.fromkeys(finding.note for finding in found.values() if finding.note)

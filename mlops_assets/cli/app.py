@@ -102,12 +102,13 @@ def materialize(
             "--as-of", help="Predict each day with the newest promoted version that was trained on earlier days only."
         ),
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made, and why.")] = False,
     as_json: Json = False,
 ) -> None:
     """Materialize assets for a day, or the missing and stale days of a range, in one run that the UI shows."""
     from mlops_assets.cli.materialize import run_materialize
 
-    run_materialize(assets or [], partition, first, last, force=force, as_of=as_of, as_json=as_json)
+    run_materialize(assets or [], partition, first, last, force=force, as_of=as_of, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -116,7 +117,7 @@ def status(
     directory: Directory = Path(),
     as_json: Json = False,
 ) -> None:
-    """Show which days of which assets exist, and which model serves."""
+    """Show which days of which assets are done, stale or failed, and why; and which model serves."""
     _enter(directory)
     from mlops_assets.cli.status import show_status
 

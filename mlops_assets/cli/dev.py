@@ -34,12 +34,15 @@ def serve(port: int, mlflow_port: int) -> None:
         # The store is made here, once, before two processes would do it at the same time.
         build_tracking(settings).registry.versions()
         environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # ten processes for evaluating LLMs
+        environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # and no notice of it in the UI
         address = environment.setdefault("MLOPS_MLFLOW_UI_URL", f"http://{_HOST}:{mlflow_port}")
         ui_address_file(settings).write_text(address, encoding="utf-8")
         commands.append(_mlflow(settings, mlflow_port))
     console.print(f"Dagster: http://{_HOST}:{port}")
     if settings.tracking.scheme == "sqlite":
-        console.print(f"MLflow:  http://{_HOST}:{mlflow_port}")
+        # The link opens the view for models; the address alone opens the one for traces of language models.
+        models = build_tracking(settings).models_url()
+        console.print(f"MLflow:  http://{_HOST}:{mlflow_port}\n  models: {models}", soft_wrap=True)
     for one in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
     # In groups of their own, so that Ctrl-C is for this process, and their children can be ended with them.
@@ -54,9 +57,21 @@ def serve(port: int, mlflow_port: int) -> None:
         _stop(processes)
 
 
+_DAGSTER_DEV = """
+import logging, sys
+logging.getLogger("dagster").addFilter(lambda one: "will not be used to configure Dagster" not in one.getMessage())
+from dagster._cli import main
+main()
+"""
+"""``python -m dagster`` without the warning that it does not read the project's ``dagster.yaml``: the copy in Dagster's
+folder is that file (see :mod:`mlops_assets.cli.instance`)."""
+
+
 def _dagster(port: int) -> list[str]:
     where = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "mlops_assets.definitions"]
-    return [sys.executable, "-m", "dagster", "dev", "-h", _HOST, "-p", str(port), *where]
+    # Below warnings, there are two lines for every tick of every sensor.
+    quiet = ["-W", "ignore:Function `dev_command` is superseded", "-c", _DAGSTER_DEV, "dev", "--log-level", "warning"]
+    return [sys.executable, *quiet, "-h", _HOST, "-p", str(port), *where]
 
 
 def _mlflow(settings: Settings, port: int) -> list[str]:

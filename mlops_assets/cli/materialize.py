@@ -10,7 +10,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
+from mlops_assets.cli.console import MISUSE, console, fail, print_json, progress
+from mlops_assets.cli.spans import span
 from mlops_assets.settings import Settings
 from mlops_assets.steps.catalog import ASSETS
 from mlops_assets.wiring.pipeline import Pipeline
@@ -27,16 +28,25 @@ def run_materialize(
     *,
     force: bool,
     as_of: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Check the arguments, run, report."""
     settings = Settings()
     if unknown := [name for name in assets if name not in ASSETS]:
         raise fail(f"{', '.join(unknown)}: unknown asset. Assets: {', '.join(ASSETS)}.", MISUSE)
-    chosen = [name for name in ASSETS if name in assets] or list(ASSETS)
+    chosen = [name for name in ASSETS if name in assets] or (["predictions"] if as_of else list(ASSETS))
+    if as_of and chosen != ["predictions"]:
+        raise fail("--as-of is for predictions alone: leave out the other assets.", MISUSE)
     days = _days(settings, partition, first, last)
     pipeline = Pipeline(settings=settings)
     backend = pipeline.backend
+    if dry_run:
+        from mlops_assets.cli.dry_run import show_plan
+
+        with closing(backend):
+            show_plan(pipeline, chosen, days, force=force or as_of, as_json=as_json)
+        return
     run_id = str(uuid.uuid4())
     backend.prepare(chosen, days, run_id)  # before Dagster is imported
     from mlops_assets.cli.instance import open_instance
@@ -44,11 +54,13 @@ def run_materialize(
 
     total = len(chosen) * len(days)
     with closing(backend), open_instance(settings) as instance, progress(total, hidden=as_json) as bar:
+        failed = 0
 
         def on_result(asset: str, ds: str, error: str | None) -> None:
-            bar.update(bar.task_ids[0], advance=1, description=f"{asset} {ds}")
-            if error and not as_json:
-                errors.print(f"{asset} {ds}: {error}", style="red", markup=False)
+            nonlocal failed
+            failed += bool(error)
+            so_far = f" ({failed} failed)" if failed else ""
+            bar.update(bar.task_ids[0], advance=1, description=f"{asset} {ds}{so_far}")
 
         outcome = run_assets(pipeline, instance, chosen, days, on_result, run_id, force=force or as_of, as_of=as_of)
         bar.update(bar.task_ids[0], completed=total)
@@ -93,6 +105,10 @@ def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, 
                     for (asset, ds), metadata in outcome.results.items()
                 ],
                 "up_to_date": outcome.up_to_date,
+                "skipped": [
+                    {"asset": asset, "partition": ds, "reason": reason}
+                    for (asset, ds), reason in outcome.skipped.items()
+                ],
                 "failures": outcome.failures,
             }
         )
@@ -104,8 +120,8 @@ def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, 
             f" (Dagster run {outcome.run_id})"
         )
     if not as_json:
-        for line in _about_models(outcome):
-            console.print(line, markup=False, highlight=False)
+        for line in (*_about_models(outcome), *_about_skipped(outcome)):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     if not outcome.success:
         raise fail(f"{outcome.error or 'the run failed'}\n(Dagster run {outcome.run_id})", outcome.exit_code)
 
@@ -121,3 +137,11 @@ def _about_models(outcome: RunOutcome) -> Iterator[str]:
         yield f"Version {version} scored {count} {'day' if count == 1 else 'days'}."
     if seen := sum(facts["in_sample"] for facts in scored):
         yield f"Days in the training window of the version that scored them: {seen} (in_sample; see --as-of)."
+
+
+def _about_skipped(outcome: RunOutcome) -> Iterator[str]:
+    days: dict[tuple[str, str], list[str]] = {}
+    for (asset, ds), reason in outcome.skipped.items():
+        days.setdefault((asset, reason), []).append(ds)
+    for (asset, reason), skipped in days.items():
+        yield f"Skipped {asset} of {span(skipped)}: {reason}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -16,28 +16,54 @@ from mlops_assets.wiring.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from mlops_assets.tracking.entities import Promotion
+    from mlops_assets.tracking.tracker import Tracking
 
 
 def show_versions(*, as_json: bool) -> None:
-    """Print the versions, newest first."""
+    """Print the versions, newest first: what the gate said of them, and what a person did."""
     settings = Settings()
-    versions = sorted(build_tracking(settings).registry.versions(), key=lambda one: -one.number)
+    registry = build_tracking(settings).registry
+    versions = sorted(registry.versions(), key=lambda one: -one.number)
+    by_hand = _by_hand(registry.history())
     if as_json:
-        print_json([asdict(version) for version in versions])
+        print_json(
+            [
+                {
+                    **asdict(one),
+                    "verdict": asdict(one.verdict) if one.verdict else None,
+                    "by_hand": by_hand.get(one.number),
+                }
+                for one in versions
+            ]
+        )
         return
-    table = Table("version", "stage", "trained for", "registered", "score", "verdict")
+    table = Table("version", "stage", "trained for", "registered", "score", "gate", "by hand", box=None, pad_edge=False)
     for one in versions:
         style = "bold green" if one.stage == "Production" else None
         row = (
             str(one.number),
             one.stage,
             one.ds,
-            f"{one.created:%Y-%m-%d %H:%M} UTC",
+            f"{one.created:%Y-%m-%d}",
             _score(one.verdict.scores) if one.verdict else "",
             one.verdict.outcome if one.verdict else "",
+            by_hand.get(one.number, ""),
         )
         table.add_row(*row, style=style)
     console.print(table if versions else f"No version of model {settings.tracking.model_name!r} is registered yet.")
+
+
+def _by_hand(history: Sequence[Promotion]) -> dict[int, str]:
+    """Version -> what a person did with it last."""
+    found: dict[int, str] = {}
+    for one in history:
+        if one.is_by_gate:
+            found.pop(one.to_version, None)
+            continue
+        found[one.to_version] = "restored" if one.rollback else "promoted"
+        if one.from_version is not None:
+            found[one.from_version] = "rolled back" if one.rollback else "replaced"
+    return found
 
 
 def _score(scores: Mapping[str, object]) -> str:
@@ -51,30 +77,35 @@ def show_history(*, as_json: bool) -> None:
     if as_json:
         print_json([asdict(promotion) for promotion in history])
         return
-    table = Table("when", "from", "to", "by", "why")
     for one in history:
-        table.add_row(one.at, str(one.from_version or "-"), str(one.to_version), one.by, one.reason)
-    console.print(table if history else "Nothing was promoted yet.")
+        what = "rolled back to" if one.rollback else "promoted"
+        before = f"version {one.from_version}" if one.from_version else "nothing"
+        console.print(f"{one.at}  version {one.to_version} {what}, before: {before}", markup=False, soft_wrap=True)
+        console.print(f"    by {one.by}: {one.reason}", markup=False, soft_wrap=True)
+    if not history:
+        console.print("Nothing was promoted yet.")
 
 
 def promote(version: int, reason: str, *, as_json: bool) -> None:
     """Put a version into production."""
     settings = Settings()
-    registry = build_tracking(settings).registry
-    promotion = registry.promote(registry.version(version), reason=reason, by=getpass.getuser(), scores=None)
-    _log_and_print(settings, promotion, as_json=as_json)
+    tracking = build_tracking(settings)
+    chosen = tracking.registry.version(version)
+    promotion = tracking.registry.promote(chosen, reason=reason, by=getpass.getuser(), scores=None)
+    _log_and_print(settings, tracking, promotion, as_json=as_json)
 
 
 def rollback(reason: str, *, as_json: bool) -> None:
     """Put the version before back into production."""
     settings = Settings()
-    promotion = build_tracking(settings).registry.rollback(reason=reason, by=getpass.getuser())
-    _log_and_print(settings, promotion, as_json=as_json)
+    tracking = build_tracking(settings)
+    promotion = tracking.registry.rollback(reason=reason, by=getpass.getuser())
+    _log_and_print(settings, tracking, promotion, as_json=as_json)
 
 
-def _log_and_print(settings: Settings, promotion: Promotion, *, as_json: bool) -> None:
+def _log_and_print(settings: Settings, tracking: Tracking, promotion: Promotion, *, as_json: bool) -> None:
     if promotion.changed:
-        _log_in_dagster(settings, promotion)
+        _log_in_dagster(settings, promotion, tracking.links(tracking.registry.version(promotion.to_version)))
     if as_json:
         print_json(asdict(promotion))
     elif promotion.changed:
@@ -84,7 +115,7 @@ def _log_and_print(settings: Settings, promotion: Promotion, *, as_json: bool) -
         console.print(f"version {promotion.to_version} is already in production")
 
 
-def _log_in_dagster(settings: Settings, promotion: Promotion) -> None:
+def _log_in_dagster(settings: Settings, promotion: Promotion, links: Mapping[str, str]) -> None:
     """The asset's materializations are the log of promotions, so one by hand is one too."""
     from dagster import AssetMaterialization
 
@@ -94,5 +125,5 @@ def _log_in_dagster(settings: Settings, promotion: Promotion) -> None:
     facts = {name: value for name, value in asdict(promotion).items() if value not in (None, {})}
     with open_instance(settings) as instance:
         key = Pipeline(settings=settings).names.asset_key("production_model")
-        event = AssetMaterialization(key, metadata=to_dagster({"promoted": True, **facts}))
+        event = AssetMaterialization(key, metadata=to_dagster({"promoted": True, **facts, **links}))
         instance.report_runless_asset_event(event)

@@ -14,6 +14,7 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from mlops_assets.assets import failures
+from mlops_assets.assets.failed_partitions import SKIPPED
 from mlops_assets.assets.materialization import AS_OF_TAG, FORCE_TAG
 from mlops_assets.assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from mlops_assets.assets.resources import build_resources
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
+_REPORTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
 INTERRUPTED, _RUN = failures.INTERRUPTED, "run"
 
 OnResult = Callable[[str, str, str | None], None]
@@ -44,6 +46,7 @@ class RunOutcome:
         success: Whether all steps succeeded.
         results: What each (asset, partition) reported that was made.
         up_to_date: How many (asset, partition) need not be made again.
+        skipped: (asset, partition) -> why it was left as it was.
         failures: Step -> message; ``run`` for what happened outside of steps.
     """
 
@@ -51,6 +54,7 @@ class RunOutcome:
     success: bool
     results: Mapping[tuple[str, str], Mapping[str, Any]]
     up_to_date: int
+    skipped: Mapping[tuple[str, str], str]
     failures: Mapping[str, str]
 
     @property
@@ -130,7 +134,7 @@ def run_assets(
     try:
         return _executed(pipeline, instance, assets, days, on_result, run_id, force=force, as_of=as_of)
     except KeyboardInterrupt:  # before the first step or after the last one
-        return RunOutcome(run_id, False, {}, 0, {_RUN: INTERRUPTED})
+        return RunOutcome(run_id, False, {}, 0, {}, {_RUN: INTERRUPTED})
     finally:
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
@@ -177,10 +181,17 @@ def _executed(
         ends = [event.job_failure_data for event in result.all_events if event.is_job_failure]
         messages = {_RUN: failures.root_message(ends[-1].error if ends else None)}
     made: dict[tuple[str, str], dict[str, Any]] = {}
-    for event in result.filter_events(lambda event: event.is_step_materialization):
-        done = event.step_materialization_data.materialization
-        facts = {name: _plain(value) for name, value in done.metadata.items()}
-        made[done.asset_key.path[-1], done.partition or ""] = facts
+    skipped: dict[tuple[str, str], str] = {}
+    # From the instance: the result lacks what a step reported that failed at its end.
+    for entry in instance.all_logs(run_id, of_type=_REPORTS):
+        event = entry.asset_materialization or entry.asset_observation
+        assert event is not None  # noqa: S101  # these types have one
+        facts = {name: _plain(value) for name, value in event.metadata.items()}
+        key = event.asset_key.path[-1], event.partition or ""
+        if entry.asset_materialization:
+            made[key] = facts
+        elif SKIPPED in facts:
+            skipped[key] = facts[SKIPPED]
     known = [key for key, metadata in made.items() if "up_to_date" in metadata]
     results = {key: metadata for key, metadata in made.items() if key not in known}
-    return RunOutcome(result.run_id, result.success, results, len(known), messages)
+    return RunOutcome(result.run_id, result.success, results, len(known), skipped, messages)

@@ -19,6 +19,9 @@ TRAINED_THROUGH_TAG = "mlops.trained_through"
 # Tag that `Registry.record_verdict` writes.
 VERDICT_TAG = "mlops.verdict"
 
+BY_GATE = "gate, "
+"""How `Promotion.by` begins where the gate promoted."""
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -163,6 +166,11 @@ class Promotion:
     rollback: bool = False
     trained_through: str = ""
     changed: bool = True
+
+    @property
+    def is_by_gate(self) -> bool:
+        """Whether the gate promoted, and not a person."""
+        return self.by.startswith(BY_GATE)
 
 
 def _parsed(text: str) -> dict[str, Any]:

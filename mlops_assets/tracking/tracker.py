@@ -70,6 +70,12 @@ class Tracking(Recorder):
             found = {"mlflow_run_url": self.run_url(version.run_id), "model_version_url": self.version_url(version)}
         return {name: url for name, url in found.items() if url}
 
+    def models_url(self) -> str | None:
+        """Address of all models with their days and metrics in MLflow's UI; ``None`` when there is no UI."""
+        base = self.config.ui_base
+        page = f"experiments/{self.experiment_id(self.config.experiment)}/models?workflowType=machine_learning"
+        return f"{base}/#/{page}" if base else None
+
     def run_url(self, run_id: str) -> str | None:
         """Address of a model's run in MLflow's UI; ``None`` when there is no UI."""
         base = self.config.ui_base

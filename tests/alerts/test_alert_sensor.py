@@ -164,7 +164,11 @@ def test_a_judgement_of_two_challengers_is_one_alert_and_a_resolution_none(watch
         {"version": 2, "outcome": "rejected", "reason": "below the threshold"},
         {"version": 3, "outcome": "promoted", "reason": "better"},
     ]
-    facts = {"reason": "version 3 is better", "challenger_version": 3, "champion_version": 1, **SCORES}
+    links = {
+        "model_version_url": dg.MetadataValue.url("http://mlflow/#/models/demo/versions/3"),
+        "mlflow_run_url": dg.MetadataValue.url("http://mlflow/#/experiments/1/runs/abc"),
+    }
+    facts = {"reason": "version 3 is better", "challenger_version": 3, "champion_version": 1, **SCORES, **links}
     # when a run over three days judges two versions at the last one, and another run only resolves
     run = judge(
         instance, ("2026-01-01", "2026-01-02", "2026-01-03"), judged=2, promoted=True, from_version=1, to_version=3,
@@ -180,7 +184,8 @@ def test_a_judgement_of_two_challengers_is_one_alert_and_a_resolution_none(watch
         "Before: version 1\nversion 3 is better\n"
         "roc_auc of the challenger, version 3: 0.9123\nroc_auc of the champion, version 1: 0.9000\n"
         "Version 2: rejected. below the threshold\nVersion 3: promoted. better\n\n"
-        f"Run: http://127.0.0.1:3000/runs/{run.run_id}"
+        f"Run: http://127.0.0.1:3000/runs/{run.run_id}\nModel version: http://mlflow/#/models/demo/versions/3\n"
+        "Its training in MLflow: http://mlflow/#/experiments/1/runs/abc"
     )
 
 

@@ -337,6 +337,29 @@ def test_a_version_of_a_changed_artifact_does_not_serve(project):
     assert "version 1" in next(iter(result.failures.values())).lower()
 
 
+def test_a_later_judgement_leaves_which_version_scored_a_day(serving):
+    # given a day that version 1 scored, and version 2 in production since
+    made = serving(estimator="logistic_regression")
+    weak(made)
+    assert made.tracking.registry.production().number == 2
+
+    def of_day():
+        return production(made, DS)["model_version"], made.store.require("predictions", DS).metadata["model_version"]
+
+    assert of_day() == (1, 1)
+    # when the gate judges a version under that day
+    result = Project(Settings(**own(made), seed=5)).materialize(*TRAIN, ds=DS)
+    # then Dagster has the verdict, with links to the version, and the file still says which version scored the day
+    facts = result.metadata("production_model")[DS]
+    assert facts["judged"] == 1
+    assert facts["model_version_url"].endswith(f"/versions/{facts['challenger_version']}")
+    assert of_day() == (1, 1)
+    # and when the day is scored again, both say the version that serves now
+    serving_now = made.tracking.registry.production().number
+    assert made.materialize(*PREDICT, ds=DS).success
+    assert of_day() == (serving_now, serving_now)
+
+
 # --- days that a model has seen ---
 
 
@@ -360,10 +383,13 @@ def test_past_days_can_be_scored_by_a_version_that_has_not_seen_them(serving):
     # when all days are scored as of then
     as_of = {"mlops_assets/as_of": "true", "mlops_assets/force": "true"}
     result = made.materialize("predictions", ds=DS, to=LATER, **as_of)
-    # then each day by the newest one that had not seen it, and the first day by none
+    # then each day by the newest one that had not seen it, and the first day by none, which is no failure
+    assert result.success
     facts = result.metadata("predictions")
     assert {ds: facts[ds]["model_version"] for ds in facts} == {NEXT: 1, LATER: 2}
-    assert "No version was promoted that had not seen 2024-01-01" in result.failures["predictions"]
+    # and where no day can be scored, the run says so
+    result = made.materialize("predictions", ds=DS, **as_of)
+    assert "No version was promoted that was trained on earlier days only" in result.failures["predictions"]
 
 
 def test_a_version_that_was_rolled_back_scores_no_past_days(serving):

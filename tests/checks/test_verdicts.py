@@ -172,13 +172,36 @@ def test_a_person_accepts_a_change_by_making_the_next_asset(days):
     assert blocked(made, "predictions", NEXT) == blocked(made, "predictions", LATER) == {"schema"}
     # when the first of them is processed by hand
     made.make("process", ds=NEXT)
-    # then it stops nothing more, and is the measure of the next
+    # then it stops nothing more, and a day like it passes
     assert blocked(made, "predictions", NEXT) == blocked(made, "predictions", LATER) == set()
     assert verdict(made, "schema", LATER).passed
     # and another delivery of it was not accepted
     made.deliver(NEXT, without_column(data, "count"))
     made.make("register", ds=NEXT)
     assert blocked(made, "predictions", NEXT) == {"schema"}
+
+
+def test_a_day_that_was_accepted_does_not_stop_the_next_one_that_is_as_before(serving):
+    # given a day without a column that the champion needs
+    made = serving()
+    data, target = mixed(seed=1, first_id=1_000)
+    made.deliver(NEXT, without_column(data, "amount"), target)
+    assert made.materialize("raw_data", ds=NEXT).success
+    # then the remedy that its check names is one that works
+    found = verdict(made, "schema", NEXT)
+    assert "materialize processed of the day by hand" in found.message
+    assert "cannot score the day: train one on such days" in found.message
+    refused = made.materialize("predictions", ds=NEXT)
+    assert "lacks the column 'amount', which the model was trained on" in refused.failures["predictions"]
+    assert made.materialize("processed", ds=NEXT).success
+    # and the day after it, with all columns, is scored, in a run over several days, too
+    made.deliver(LATER, *mixed(seed=2, first_id=2_000))
+    made.deliver(AFTER, without_column(mixed(seed=3, first_id=3_000)[0], "amount"), target)
+    assert made.materialize("raw_data", ds=LATER, to=AFTER).success
+    result = made.materialize("processed", "production_model", "predictions", ds=LATER, to=AFTER)
+    assert result.made("predictions") == [LATER]
+    # while one like the accepted day passes the check
+    assert verdict(made, "schema", AFTER).passed
 
 
 def test_a_bad_target_stops_training_and_not_predictions(serving):
