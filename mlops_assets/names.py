@@ -12,7 +12,7 @@ import dagster as dg
 
 from mlops_assets.steps.catalog import ASSETS
 
-PIPELINE_TAG = "mlops_assets/pipeline"
+PIPELINE_TAG = ".dagster/mlops_assets_pipeline"
 """Run tag: the pipeline that a run belongs to; empty for the pipeline without a name."""
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 from mlops_assets.errors import MlopsAssetsError
 
-RETRY_TAG = "mlops_assets/can_retry"
+RETRY_TAG = ".dagster/mlops_assets_can_retry"
 """Run tag: ``true`` where the last failure of a step may pass by itself."""
 
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOSPC, errno.ESTALE, errno.ENETUNREACH, errno.EHOSTUNREACH}

@@ -12,8 +12,11 @@ import dagster as dg
 
 from mlops_assets.backends.process_id import is_gone, process_tag
 
-PROCESS_TAG = "mlops_assets/process"
-"""Run tag: see :func:`mlops_assets.backends.process_id.process_tag`: the process that executes the run."""
+PROCESS_TAG = ".dagster/mlops_assets_process"
+"""Run tag: see :func:`mlops_assets.backends.process_id.process_tag`: the process that executes the run.
+
+Dagster's UI does not show tags with this prefix; so it is with all that say nothing to people.
+"""
 
 SILENT_SECONDS = 60
 """A run registers its process within milliseconds after its start; this allows for an overloaded machine."""

@@ -45,6 +45,4 @@ def build_definitions(pipeline: Pipeline) -> dg.Definitions:
         ],
         # One process a run: interpreters and heavy imports start once for all steps and days.
         executor=dg.in_process_executor,
-        # The terminal of the daemon; Dagster's own events are in the UI.
-        loggers={"console": dg.colored_console_logger.configured({"log_level": "INFO"})},
     )

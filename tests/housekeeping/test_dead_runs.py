@@ -10,12 +10,14 @@ import dagster as dg
 import pytest
 from daemon import ROOT, write_config
 from dagster import DagsterRunStatus as Status
+from dagster._core.storage.tags import TagType, get_tag_type
 from mlflow import MlflowClient
 
 from mlops_assets.assets.assets import build_assets
 from mlops_assets.assets.partitions import daily_partitions
+from mlops_assets.assets.retries import note_retry
 from mlops_assets.backends.process_id import is_gone, process_tag
-from mlops_assets.housekeeping.dead_runs import PROCESS_TAG, SILENT_SECONDS, fail_dead_runs, why_dead
+from mlops_assets.housekeeping.dead_runs import PROCESS_TAG, SILENT_SECONDS, fail_dead_runs, tag_process, why_dead
 from mlops_assets.housekeeping.sensors import build_cleanup_sensor
 from mlops_assets.names import Names
 from mlops_assets.tracking.runs import DAGSTER_RUN_TAG
@@ -189,3 +191,31 @@ def test_the_projects_instance_is_one_for_unattended_nights(tmp_path, monkeypatc
         assert concurrency.pool_config.default_pool_limit == 1
         assert concurrency.run_queue_config.max_concurrent_runs == 25
         assert concurrency.run_queue_config.max_user_code_failure_retries == 10
+
+
+def test_a_run_shows_people_neither_its_process_nor_dagsters_events(tmp_path, monkeypatch, capfd):
+    # given a checkout's own dagster.yaml / when a run of the daemon executes there
+    monkeypatch.chdir(tmp_path)
+
+    @dg.op
+    def works(context):
+        tag_process(context)
+        note_retry(context, False)
+        context.log.info("it works")
+
+    @dg.job(tags=Names("churn").tags)
+    def job():
+        works()
+
+    with dg.DagsterInstance.from_config(str(ROOT)) as instance:
+        result = job.execute_in_process(instance=instance)
+        run = instance.get_run_by_id(result.run_id)
+        steps = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+    # then what only machines read is hidden in the UI
+    assert len(run.tags) >= 3
+    assert [tag for tag in run.tags if get_tag_type(tag) is TagType.USER_PROVIDED] == []
+    # and the terminal has what the step said and no event, which the UI has
+    said = capfd.readouterr().err
+    assert "it works" in said
+    assert "DEBUG" not in said
+    assert len(steps) == 1
