@@ -272,8 +272,9 @@ def _not_of_kind(column: pa.ChunkedArray, wanted: pa.DataType, name: str, source
         ((row, value) for row, value in enumerate(column, 1) if not _castable(value, wanted)), (1, column[0])
     )
     return DataError(
-        f"{source}, row {rows_before + row}, column {name!r}: expected {expected}, as in the data that the model was"
-        f" trained on, found {value.as_py()!r}. Correct the value, or train a model on data of the new form."
+        f"{source}, row {rows_before + row} below the header, column {name!r}: expected {expected}, as in the data"
+        f" that the model was trained on, found {value.as_py()!r}. Correct the value, or train a model on data of the"
+        " new form."
     )
 
 

@@ -118,8 +118,8 @@ def _refuse_bad_ids(ids: pa.ChunkedArray, delivered: pa.ChunkedArray, params: Pa
     if ids.null_count:
         row = pc.index(delivered.is_null(), True).as_py() + 1
         raise DataError(
-            f"raw/{ds}/{name}, row {row}, column {params.id_column!r}: the id is missing. Expected one in every row."
-            " Deliver the file again, or set MLOPS_ID_COLUMN to a column that identifies a row."
+            f"raw/{ds}/{name}, row {row} below the header, column {params.id_column!r}: the id is missing. Expected one"
+            " in every row. Deliver the file again, or set MLOPS_ID_COLUMN to a column that identifies a row."
         )
     counts = pc.value_counts(ids.combine_chunks())
     repeated = counts.filter(mask_array(numbers_in(counts.field("counts")) > 1))
@@ -127,9 +127,9 @@ def _refuse_bad_ids(ids: pa.ChunkedArray, delivered: pa.ChunkedArray, params: Pa
         value = repeated[0]["values"].as_py()
         rows = [str(row) for row, one in enumerate(delivered.to_pylist(), 1) if one == value]
         raise DataError(
-            f"raw/{ds}/{name}, rows {', '.join(rows[:_ROWS_SHOWN])}: {params.id_column} {value!r} stands there with"
-            f" different content; {len(repeated):,} ids are repeated. Expected each id once. Deliver the file again, or"
-            " set MLOPS_ID_COLUMN to a column that identifies a row."
+            f"raw/{ds}/{name}, rows {', '.join(rows[:_ROWS_SHOWN])} below the header: {params.id_column} {value!r}"
+            f" stands there with different content; {len(repeated):,} ids are repeated. Expected each id once. Deliver"
+            " the file again, or set MLOPS_ID_COLUMN to a column that identifies a row."
         )
 
 

@@ -1,6 +1,6 @@
-"""Messages for broken CSV files: which row, which column, what to do.
+"""Messages for broken CSV files: which line, which column, what to do.
 
-Rows are counted as data rows: the header is not one, the first row below it is row 1.
+Lines are those of the file, as an editor counts them. Rows are data rows: the first one below the header is row 1.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Block:
         body: The rows' text, without header.
         names: Column names.
         rows_before: Rows of the file that come before these.
+        lines_before: Lines of the file that come before these.
         source: What to call the file in messages.
         delimiter: Between the cells.
     """
@@ -36,6 +37,7 @@ class Block:
     body: bytes
     names: list[str]
     rows_before: int
+    lines_before: int
     source: str
     delimiter: str
 
@@ -53,18 +55,18 @@ class Block:
         )
 
 
-def check_text(text: bytes, source: str, first_row: int) -> None:
+def check_text(text: bytes, source: str, lines_before: int) -> None:
     """Refuse what is not UTF-8, or has a NUL or a second byte order mark in it.
 
     Args:
         text: Some whole lines.
         source: What to call the file in messages.
-        first_row: The number of the first line (0 is the header).
+        lines_before: Lines of the file that come before these.
     """
 
     def place(byte: int) -> str:
-        row = first_row + text.count(b"\n", 0, byte)
-        return f"row {row}" if row else "the header"
+        line = lines_before + text.count(b"\n", 0, byte) + 1
+        return "line 1 (the header)" if line == 1 else f"line {line}"
 
     try:
         text.decode("utf-8")
@@ -79,7 +81,7 @@ def check_text(text: bytes, source: str, first_row: int) -> None:
             " UTF-8. Deliver it again."
         )
     mark = text.find(b"\n" + codecs.BOM_UTF8) + 1
-    if mark or (first_row and text.startswith(codecs.BOM_UTF8)):
+    if mark or (lines_before and text.startswith(codecs.BOM_UTF8)):
         raise DataError(
             f"{source}, {place(mark)}: it begins with a byte order mark, as only a file does: two files were put"
             " together. Deliver one table with one header."
@@ -122,20 +124,20 @@ def check_header(text: bytes, source: str, delimiter: str) -> tuple[list[str], b
     return names, body
 
 
-def unclosed_quote(text: bytes, source: str, first_row: int) -> DataError:
+def unclosed_quote(text: bytes, source: str, lines_before: int) -> DataError:
     """The error for text with an odd number of quotes, which begins at a row and goes on to the file's end.
 
     The row with the quote is the first one after which the number of quotes stays odd.
     """
-    quotes = place = row = 0
-    for number, line in enumerate(text.splitlines(keepends=True)):
-        if not quotes % 2:
-            start, row = place, first_row + number
-        quotes += line.count(b'"')
-        place += len(line)
+    quotes = place = line = 0
+    for number, content in enumerate(text.split(b"\n"), lines_before + 1):
+        if not quotes % 2 and content:
+            start, line = place, number
+        quotes += content.count(b'"')
+        place += len(content) + 1
     begin = text[start:][:_SHOWN].decode("utf-8", errors="replace")
     return DataError(
-        f"{source}, row {row}: a quote is opened and never closed, in the row that begins {begin!r}: the file was cut"
+        f"{source}, line {line}: a quote is opened and never closed, in the row that begins {begin!r}: the file was cut"
         ' off, or a quote inside a value is not doubled (""). Deliver the whole file again.'
     )
 
@@ -145,7 +147,7 @@ def explain(error: pa.ArrowInvalid, block: Block, convert: pacsv.ConvertOptions)
     text = _single_threaded(block, convert) or str(error)
     found = re.search(r"Row #(\d+)", text)
     row = int(found[1]) if found else None
-    place = f"{block.source}, row {block.rows_before + row}" if row else block.source
+    place = f"{block.source}, line {_line_of(block, row)} (row {block.rows_before + row})" if row else block.source
     if cells := re.search(r"Expected (\d+) columns, got (\d+)", text):
         is_cut = not block.body.endswith(b"\n") and row == block.body.count(b"\n") + 1
         why = (
@@ -163,6 +165,18 @@ def explain(error: pa.ArrowInvalid, block: Block, convert: pacsv.ConvertOptions)
             " Correct the value and deliver the file again."
         )
     return DataError(f"{place} cannot be read as CSV: {text[:400]}. Deliver the file again.")
+
+
+def _line_of(block: Block, row: int) -> int:
+    """The line of the file at which a row of a block begins: values may have line feeds, empty lines are no rows."""
+    quotes = rows = 0
+    for line, content in enumerate(block.body.split(b"\n"), block.lines_before + 1):
+        is_row = bool(content.strip(b"\r")) or len(block.names) == 1
+        rows += is_row and quotes % 2 == 0
+        if rows == row:
+            return line
+        quotes += content.count(b'"')
+    return line
 
 
 def _single_threaded(block: Block, convert: pacsv.ConvertOptions) -> str | None:

@@ -91,7 +91,7 @@ def scan(
         DataError: Missing, empty, no rows, not UTF-8, a broken row, an unclosed quote, a wrong delimiter, bad column
             names, a column of numbers with few other cells; the message says where and what to do.
     """
-    digest, rows, size, last = hashlib.sha256(), 0, 0, b""
+    digest, rows, lines, size, last = hashlib.sha256(), 0, 0, 0, b""
     names: list[str] = []
     types: dict[str, pa.DataType] = {}
     missing: dict[str, int] = {}
@@ -105,14 +105,15 @@ def scan(
     for text in _blocks(path, source):
         digest.update(text)
         size, last = size + len(text), text[-1:]
-        first_row = 0 if head is None else rows + 1
-        check_text(text, source, first_row)
+        check_text(text, source, lines)
         if text.count(b'"') % 2:
-            raise unclosed_quote(text, source, first_row)
+            raise unclosed_quote(text, source, lines)
         body = text
         if head is None:
             names, body = check_header(text, source, delimiter)
-        table = _parse(Block(body, names, rows, source, delimiter), convert)
+        lines += text.count(b"\n", 0, len(text) - len(body))
+        table = _parse(Block(body, names, rows, lines, source, delimiter), convert)
+        lines += body.count(b"\n")
         mixed.add(table, rows)
         rows += table.num_rows
         empty_lines = _empty_lines_at_end(body, empty_lines) if len(names) == 1 else 0

@@ -94,6 +94,6 @@ def _described(name: str, column: _Column) -> str:
     found = ", ".join(dict.fromkeys(repr(word) for word in column.words))
     more = f" and {column.others - len(column.rows):,} more" if column.others > len(column.rows) else ""
     return (
-        f"row{'s' if column.others > 1 else ''} {rows}{more}, column {name!r}: expected a number, as in the other"
-        f" {column.numbers:,} rows that have a value, found {found}"
+        f"row{'s' if column.others > 1 else ''} {rows}{more} below the header, column {name!r}: expected a number, as"
+        f" in the other {column.numbers:,} rows that have a value, found {found}"
     )

@@ -105,7 +105,7 @@ def test_a_broken_day_does_not_lose_the_others(tmp_path, make_settings, instance
     assert not result.success
     failure = result.failure_data_for_node("raw_data").user_failure_data
     assert "1 of 3 days failed" in failure.description
-    assert "raw/2026-01-02/data.csv, row 2" in failure.description
+    assert "raw/2026-01-02/data.csv, line 3 (row 2)" in failure.description
     # and the good days are materialized
     assert instance.get_materialized_partitions(dg.AssetKey("raw_data")) == {"2026-01-01", "2026-01-03"}
 

@@ -101,7 +101,7 @@ def test_a_failed_day_exits_with_1_and_names_it(cli, tmp_path):
     done = cli("materialize", "raw_data", "--partition", "2026-01-01", MLOPS_SOURCE="files")
     # then
     assert done.code == 1
-    assert "raw/2026-01-01/data.csv, row 2" in done.err
+    assert "raw/2026-01-01/data.csv, line 3 (row 2)" in done.err
     # and doctor knows that no day is there, which is not broken
     findings = {one["check"]: one["state"] for one in cli("doctor", "--json").json["findings"]}
     assert findings["raw_data"] == "missing"

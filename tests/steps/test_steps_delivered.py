@@ -196,11 +196,15 @@ DATA, TARGET = f"raw/{DS}/data.csv", f"raw/{DS}/target.csv"
     [
         ("", None, [DATA, "is empty", "Deliver the file again"]),
         ("id,x\n", None, [DATA, "no rows"]),
-        ("id,x\n1,2\n2", None, [DATA, "row 2", "ends in the middle of the row", "Deliver the whole file again"]),
-        ('id,x\n1,"a\n', None, [DATA, "row 1", "quote", "cut off"]),
+        (
+            "id,x\n1,2\n2",
+            None,
+            [DATA, "line 3 (row 2)", "ends in the middle of the row", "Deliver the whole file again"],
+        ),
+        ('id,x\n1,"a\n', None, [DATA, "line 2", "quote", "cut off"]),
         ("id;x\n1;2\n", None, [DATA, "';'", "MLOPS_CSV_DELIMITER"]),
-        (b"id,x\n1,a\n2,\xff\n", None, [DATA, "row 2", "UTF-8"]),
-        (b"id,x\n1,a\n2,b\0\n", None, [DATA, "row 2", "NUL"]),
+        (b"id,x\n1,a\n2,\xff\n", None, [DATA, "line 3", "UTF-8"]),
+        (b"id,x\n1,a\n2,b\0\n", None, [DATA, "line 3", "NUL"]),
         (mixed(ROWS, amount=lambda row: "?" if row == 7 else row / 3)[0], None, [DATA, "row 8", "'amount'", "'?'"]),
     ],
 )
@@ -224,7 +228,7 @@ def test_what_cannot_be_used_is_refused_when_it_is_registered(delivered, data, t
     [
         ("id,x\n1,2\n", "", ["is empty"]),
         ("id,x\n1,2\n", "id,target\n", ["no rows"]),
-        ("id,x\n1,2\n", b"id,target\n1,\xff\n", ["row 1", "UTF-8"]),
+        ("id,x\n1,2\n", b"id,target\n1,\xff\n", ["line 2", "UTF-8"]),
         ("x\n1\n2\n", "target\n1\n0\n1\n", [DATA, "2 rows", "3", "row 2", "by position", "MLOPS_ID_COLUMN"]),
         ("x\n1\n2\n", "target\n1\n", [DATA, "2 rows", "data.csv goes on after row 1"]),
         ("id,x\n1,2\n", "target\n1\n0\n", ["goes on after row 1"]),
@@ -365,7 +369,7 @@ def test_a_last_value_that_may_be_cut_is_warned_of(delivered):
     [
         ("id,x\n1,5\n2,6\n1,7\n", "id,target\n1,0\n2,1\n", [f"{DATA}, rows 1, 3", "id '1'", "Expected each id once"]),
         ("id,x\n1,5\n2,6\n", "id,target\n1,0\n2,1\n1,1\n", [f"{TARGET}, rows 1, 3", "id '1'"]),
-        ("id,x\n1,5\n,6\n", "id,target\n1,0\n,1\n", [f"{TARGET}, row 2, column 'id'", "is missing"]),
+        ("id,x\n1,5\n,6\n", "id,target\n1,0\n,1\n", [f"{TARGET}, row 2 below the header, column 'id'", "is missing"]),
         ("id,x\n1,5\n2,6\n", "id,target\n3,0\n4,1\n", [TARGET, "no row", "Deliver the targets"]),
         ("id,x\n1,5\n2,6\n", "id,target\n1,0.5\n2,1\n", [TARGET, "0.5", "class labels"]),
         ("id,x\n1,5\n2,6\n", "id,target\n1,inf\n2,1\n", [TARGET, "inf", "class labels"]),

@@ -332,10 +332,16 @@ def _cells(text):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"amount": lambda row: "n/a?" if row >= 29 else row}, ["row 30, column 'amount'", "a number", "'n/a?'"]),
-        ({"day": lambda row: "soon" if row == 29 else "2024-01-01"}, ["row 30, column 'day'", "a date", "'soon'"]),
-        ({"day": lambda row: row}, ["row 1, column 'day'", "a date", "0"]),
-        ({"amount": lambda row: "2024-01-01"}, ["row 1, column 'amount'", "a number", "2024"]),
+        (
+            {"amount": lambda row: "n/a?" if row >= 29 else row},
+            ["row 30 below the header, column 'amount'", "a number", "'n/a?'"],
+        ),
+        (
+            {"day": lambda row: "soon" if row == 29 else "2024-01-01"},
+            ["row 30 below the header, column 'day'", "a date", "'soon'"],
+        ),
+        ({"day": lambda row: row}, ["row 1 below the header, column 'day'", "a date", "0"]),
+        ({"amount": lambda row: "2024-01-01"}, ["row 1 below the header, column 'amount'", "a number", "2024"]),
     ],
 )
 def test_a_column_of_another_kind_is_refused_with_its_row(serving, monkeypatch, changes, expected):

@@ -145,9 +145,9 @@ def test_empty_lines_of_a_single_column_are_missing_values(delivered, read, end)
 @pytest.mark.parametrize(
     ("others", "place", "found"),
     [
-        ({17: "n/a?"}, "row 17, column 'x'", "'n/a?'"),
-        ({3: "1,5", 60: "?"}, "rows 3, 60, column 'x'", "'1,5', '?'"),
-        (dict.fromkeys(range(1, 9), "x"), "rows 1, 2, 3, 4, 5 and 3 more, column 'x'", "'x'. "),
+        ({17: "n/a?"}, "row 17 below the header, column 'x'", "'n/a?'"),
+        ({3: "1,5", 60: "?"}, "rows 3, 60 below the header, column 'x'", "'1,5', '?'"),
+        (dict.fromkeys(range(1, 9), "x"), "rows 1, 2, 3, 4, 5 and 3 more below the header, column 'x'", "'x'. "),
     ],
 )
 def test_a_column_of_numbers_with_few_other_cells_is_refused(delivered, read, others, place, found):
@@ -197,25 +197,33 @@ def test_a_thousand_columns(read):
         ("a,,b\n1,2,3\n", f"{SOURCE}: column 2", "has no name in the header. Give every column a name"),
         ("a,b,a\n1,2,3\n", SOURCE, "two columns have the name 'a'. Rename one of them"),
         ("a,b\r1,2\r3,4\r", SOURCE, "the header cannot be read .* Write the file again"),
-        ("a,b\n1,2\n3\n4,5\n", f"{SOURCE}, row 2", "expected 2 cells as in the header, found 1: a cell is missing"),
-        ("a,b\n1,2\n3,4\n5,6,7\n", f"{SOURCE}, row 3", "expected 2 cells .* found 3.* in double quotes"),
+        (
+            "a,b\n1,2\n3\n4,5\n",
+            rf"{SOURCE}, line 3 \(row 2\)",
+            "expected 2 cells as in the header, found 1: a cell is missing",
+        ),
+        ("a,b\n1,2\n3,4\n5,6,7\n", rf"{SOURCE}, line 4 \(row 3\)", "expected 2 cells .* found 3.* in double quotes"),
         (
             "a,b,c\n1,2,3\n4,5",
-            f"{SOURCE}, row 2",
+            rf"{SOURCE}, line 3 \(row 2\)",
             "expected 3 cells .* found 2: the file ends in the middle of the row",
         ),
-        ('a,b\n1,2\n3,"x\n', f"{SOURCE}, row 2", "a quote is opened and never closed.*'3,.*cut off"),
-        ('a,b\n1,2\n3,5" x\n4,"y"\n5,"z"\n', f"{SOURCE}, row 2", "never closed.*not doubled.*Deliver the whole file"),
-        ('a,"b\n1,2\n', f"{SOURCE}, row 0", "never closed"),
-        (b"a,b\n1,x\n2,\xe4\n3,x\n", f"{SOURCE}, row 2", "byte 0xe4 is not UTF-8. Write the file as UTF-8"),
-        (b"a,\xe4\n1,x\n", f"{SOURCE}, the header", "byte 0xe4 is not UTF-8"),
-        (b"a,b\n1,x\n2,y\0z\n", f"{SOURCE}, row 2", "a NUL byte.*Deliver it again"),
-        ("a,b\n1,2\n".encode("utf-16-le"), f"{SOURCE}, the header", "a NUL byte.*not written as UTF-8"),
+        ('a,b\n1,2\n3,"x\n', f"{SOURCE}, line 3", "a quote is opened and never closed.*'3,.*cut off"),
+        ('a,b\n1,2\n3,5" x\n4,"y"\n5,"z"\n', f"{SOURCE}, line 3", "never closed.*not doubled.*Deliver the whole file"),
+        ('a,"b\n1,2\n', f"{SOURCE}, line 1", "never closed"),
+        (b"a,b\n1,x\n2,\xe4\n3,x\n", f"{SOURCE}, line 3", "byte 0xe4 is not UTF-8. Write the file as UTF-8"),
+        (b"a,\xe4\n1,x\n", rf"{SOURCE}, line 1 \(the header\)", "byte 0xe4 is not UTF-8"),
+        (b"a,b\n1,x\n2,y\0z\n", f"{SOURCE}, line 3", "a NUL byte.*Deliver it again"),
+        ("a,b\n1,2\n".encode("utf-16-le"), rf"{SOURCE}, line 1 \(the header\)", "a NUL byte.*not written as UTF-8"),
         ("\n\na\n1\n", SOURCE, "begins with an empty line"),
-        ("a\n1\n\ufeffa\n2\n", f"{SOURCE}, row 2", "a byte order mark.*two files were put together"),
-        ("a\n\ufeff1\n", f"{SOURCE}, row 1", "a byte order mark"),
-        ("a,b\n1,2024-01-01\n2, 2024-01-02\n", f"{SOURCE}, row 2, column 'b'", "' 2024-01-02'. Correct the value"),
-        ("a,b\n1,2\n".encode("utf-16"), f"{SOURCE}, the header", "is not UTF-8"),
+        ("a\n1\n\ufeffa\n2\n", f"{SOURCE}, line 3", "a byte order mark.*two files were put together"),
+        ("a\n\ufeff1\n", f"{SOURCE}, line 2", "a byte order mark"),
+        (
+            "a,b\n1,2024-01-01\n2, 2024-01-02\n",
+            rf"{SOURCE}, line 3 \(row 2\), column 'b'",
+            "' 2024-01-02'. Correct the value",
+        ),
+        ("a,b\n1,2\n".encode("utf-16"), rf"{SOURCE}, line 1 \(the header\)", "is not UTF-8"),
     ],
 )
 def test_what_is_broken_is_refused_with_its_place(delivered, content, place, expected):
@@ -245,9 +253,11 @@ def test_rows_are_counted_across_blocks_and_line_breaks(delivered):
     # given many rows with line breaks in their values, and one broken row
     rows = [f'{n},"line {n}\nand another"\n' for n in range(1, 301)]
     rows[249] = "250\n"
-    # then it is named by its number among the rows
-    with pytest.raises(DataError, match=f"{SOURCE}, row 250: expected 2 cells"):
+    # then it is named by its line in the file, and by its number among the rows, empty lines or not
+    with pytest.raises(DataError, match=rf"{SOURCE}, line 500 \(row 250\): expected 2 cells"):
         delivered("id,text\n" + "".join(rows))
+    with pytest.raises(DataError, match=rf"{SOURCE}, line 502 \(row 250\): expected 2 cells"):
+        delivered("id,text\n" + "\n\n".join(["".join(rows[:100]), "".join(rows[100:])]))
 
 
 def test_a_stray_quote_in_a_large_file_is_found_in_bounded_memory(tmp_path, monkeypatch):
@@ -256,8 +266,8 @@ def test_a_stray_quote_in_a_large_file_is_found_in_bounded_memory(tmp_path, monk
     monkeypatch.setattr(foreign, "MAX_ROW_BYTES", 50_000)
     path = tmp_path / "data.csv"
     path.write_text("id,text\n" + "1,x\n" * 5_000 + '2,5" pipe\n' + '3,"y"\n' * 100_000)
-    # then its row is named
-    with pytest.raises(DataError, match=f"{SOURCE}, row 5001: a quote is opened and never closed"):
+    # then its line is named
+    with pytest.raises(DataError, match=f"{SOURCE}, line 5002: a quote is opened and never closed"):
         scan(path, SOURCE)
 
 
