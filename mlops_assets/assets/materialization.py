@@ -27,7 +27,7 @@ from mlops_assets.assets.recording import Recorder, failing_alone, in_order
 from mlops_assets.assets.retries import as_dagster_failure, message_of, note_retry, will_retry
 from mlops_assets.assets.training_window import days_to_prepare
 from mlops_assets.checks.reference_day import Records
-from mlops_assets.checks.verdicts import blockers
+from mlops_assets.checks.verdicts import blockers, stopped_by
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.housekeeping.cleanup import clean_up
 from mlops_assets.housekeeping.dead_runs import tag_process
@@ -334,9 +334,7 @@ class _Materialization:
         for ds in days:
             found = blockers(self._asset, ds, records, self._parts.limits)
             if verdicts := [one for one in found if is_range or one.asset in made_here]:
-                stopped[ds] = " ".join(
-                    f"Stopped by check {one.check} of {one.asset}: {one.message}" for one in verdicts
-                )
+                stopped[ds] = stopped_by(verdicts)
         return stopped
 
     def _name_causes(self) -> None:

@@ -127,6 +127,11 @@ def blockers(asset: str, ds: str, records: Records, limits: CheckLimits) -> list
     return [verdict for verdict in verdicts if asset in verdict.blocks and not _is_accepted(verdict, records)]
 
 
+def stopped_by(verdicts: Sequence[Verdict]) -> str:
+    """What these verdicts say to people whose day they stop."""
+    return " ".join(f"Stopped by check {one.check} of {one.asset}: {one.message}" for one in verdicts)
+
+
 def _chosen(check: Check, good: Sequence[Manifest], name: str) -> Sequence[Manifest | None]:
     """What a file is compared with by a check; None: nothing is known."""
     if check.with_fewest_rows and good:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
+from mlops_assets.checks.reference_day import Records
+from mlops_assets.checks.verdicts import blockers, stopped_by
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.runtime.staleness import Staleness
 from mlops_assets.steps.catalog import ASSETS, days_come_from
 from mlops_assets.store.layout import DATA
 from mlops_assets.store.local import LocalStore
+
+if TYPE_CHECKING:
+    from mlops_assets.checks.raw_data_rules import CheckLimits
 
 DONE, STALE, FAILED, NEVER = "done", "stale", "failed", "never"
 
@@ -39,15 +46,19 @@ Day = Mapping[str, State]
 class DayStates:
     """Looks at days of a data root."""
 
-    def __init__(self, store: LocalStore, staleness: Staleness, failures: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(
+        self, store: LocalStore, staleness: Staleness, failures: Mapping[str, Mapping[str, str]], limits: CheckLimits
+    ) -> None:
         """Nothing is read until first use.
 
         Args:
             store: The data root.
             staleness: Of what is published there.
             failures: Asset -> day -> message, where the last attempt failed.
+            limits: What the checks allow: a day that one stops has failed, although nobody may have tried to go on.
         """
         self._store, self._staleness, self._failures = store, staleness, failures
+        self._blockers = partial(blockers, records=Records.of(store), limits=limits)
 
     def known(self, first: dt.date, last: dt.date) -> list[str]:
         """The days of a span of which anything is there or was tried, oldest first."""
@@ -61,6 +72,12 @@ class DayStates:
     def _state(self, asset: str, ds: str) -> State:
         if (message := self._failures.get(asset, {}).get(ds)) is not None:
             return State(FAILED, message)
+        found = self._published(asset, ds)
+        if found.state != DONE and (verdicts := self._blockers(asset, ds)):
+            return State(FAILED, stopped_by(verdicts))
+        return found
+
+    def _published(self, asset: str, ds: str) -> State:
         try:
             manifest = self._store.manifest(asset, ds)
         except MlopsAssetsError as error:

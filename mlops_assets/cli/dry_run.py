@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.assets.recording import Recorder
 from mlops_assets.checks.reference_day import Records
-from mlops_assets.checks.verdicts import blockers
+from mlops_assets.checks.verdicts import blockers, stopped_by
 from mlops_assets.cli.console import console, print_json
 from mlops_assets.cli.spans import span
 from mlops_assets.runtime.staleness import Staleness
@@ -91,7 +91,7 @@ class Plan:
             return f"{missing[0]} of the day is missing"
         found = self._blockers(asset, ds)
         stopping = [one for one in found if len(self._days) > 1 or one.asset in self._assets]
-        return " ".join(f"stopped by check {one.check} of {one.asset}: {one.message}" for one in stopping)
+        return stopped_by(stopping)
 
 
 def show_plan(pipeline: Pipeline, assets: Sequence[str], days: Sequence[str], *, force: bool, as_json: bool) -> None:

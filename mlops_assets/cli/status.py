@@ -56,7 +56,7 @@ def show_status(count: int, *, as_json: bool) -> None:
             staleness = Staleness(
                 store, backend.params, image=backend.recipe_image, is_registered=is_registered, by_age=True
             )
-            states = DayStates(store, staleness, failures)
+            states = DayStates(store, staleness, failures, settings.checks)
             known = states.known(settings.start_date, last)
             shown = {ds: states.of(ds) for ds in known[-count:]}
     days = {ds: shown.get(ds, _NOTHING) for ds in every_day(min(shown), last)} if shown else {}

@@ -119,7 +119,12 @@ def test_a_dry_run_says_what_would_be_made_and_why_and_writes_nothing(three_days
     deliver(tmp_path, THIRD, 9, rows=40)
     assert cli("materialize", "raw_data", "--partition", THIRD).code == 0
     said = cli("materialize", "predictions", "--from", FIRST, "--to", THIRD, "--dry-run").out
-    assert f"cannot be made: {THIRD}: stopped by check row_count of raw_data" in said
+    assert f"cannot be made: {THIRD}: Stopped by check row_count of raw_data" in said
+    # and so does the status, although nobody tried to go on
+    states = cli("status", "--json").json["days"][THIRD]
+    assert states["raw_data"]["state"] == "done"
+    assert states["predictions"]["state"] == states["processed"]["state"] == "failed"
+    assert "Stopped by check row_count of raw_data" in states["predictions"]["reason"]
 
 
 @pytest.mark.slow
