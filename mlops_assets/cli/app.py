@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -38,14 +39,20 @@ def main() -> None:
     # Importing Dagster, MLflow and scikit-learn makes millions of objects that stay: looking for garbage among them
     # every 700 objects, as is the default, takes a fifth of a short command's time.
     gc.set_threshold(100_000, 20, 20)
+    run(app)
+
+
+def run(command: Callable[[], object]) -> None:
+    """Run a command and end the process: with a message for the user where it fails for a reason that we know."""
     try:
-        app()
+        command()
     except SystemExit as end:
         _leave(end.code)
     except SettingsError as error:
         _leave(fail(str(error), MISUSE).exit_code)
     except MlopsAssetsError as error:
         _leave(fail(str(error), FAILED).exit_code)
+    _leave(0)
 
 
 def _leave(code: object) -> NoReturn:

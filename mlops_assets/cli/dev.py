@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import typer
+
 from mlops_assets.cli.console import console, fail
 from mlops_assets.cli.instance import dagster_home, open_instance
 from mlops_assets.settings import Settings
@@ -21,28 +23,29 @@ _SECONDS_TO_STOP = 10
 
 
 def serve(port: int, mlflow_port: int) -> None:
-    """Start ``dagster dev``, and ``mlflow server`` where MLflow's files are our own; stop both together."""
+    """Start ``dagster dev``, and MLflow's server where MLflow's files are our own; stop both together."""
     settings = Settings()
     for one in (port, mlflow_port) if settings.tracking.is_local else (port,):
         _require_free(one)
-    with open_instance(settings):
-        pass  # makes it, and ends what a killed process left behind
     environment = {**os.environ, "DAGSTER_HOME": str(dagster_home(settings))}
     environment.setdefault("MLOPS_DAGSTER_URL", f"http://{_HOST}:{port}")
-    commands = [_dagster(port)]
-    if settings.tracking.scheme == "sqlite":
-        # The store is made here, once, before two processes would do it at the same time.
-        build_tracking(settings).registry.versions()
+    commands, serves_mlflow = [_dagster(port)], settings.tracking.scheme == "sqlite"
+    if serves_mlflow:
         environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # ten processes for evaluating LLMs
-        environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # and no notice of it in the UI
-        address = environment.setdefault("MLOPS_MLFLOW_UI_URL", f"http://{_HOST}:{mlflow_port}")
-        ui_address_file(settings).write_text(address, encoding="utf-8")
+        environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        environment.setdefault("MLOPS_MLFLOW_UI_URL", f"http://{_HOST}:{mlflow_port}")
         commands.append(_mlflow(settings, mlflow_port))
+    # Another process, because this one would keep all of Dagster and MLflow in memory while it only waits.
+    made = subprocess.run([sys.executable, "-c", _PREPARE], env=environment, stdout=subprocess.PIPE, check=False)  # noqa: S603
+    if made.returncode:
+        raise typer.Exit(made.returncode)
     console.print(f"Dagster: http://{_HOST}:{port}")
-    if settings.tracking.scheme == "sqlite":
+    if serves_mlflow:
+        ui_address_file(settings).write_text(environment["MLOPS_MLFLOW_UI_URL"], encoding="utf-8")
         # The link opens the view for models; the address alone opens the one for traces of language models.
-        models = build_tracking(settings).models_url()
-        console.print(f"MLflow:  http://{_HOST}:{mlflow_port}\n  models: {models}", soft_wrap=True)
+        console.print(
+            f"MLflow:  http://{_HOST}:{mlflow_port}\n  models: {made.stdout.decode().strip()}", soft_wrap=True
+        )
     for one in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
     # In groups of their own, so that Ctrl-C is for this process, and their children can be ended with them.
@@ -57,6 +60,21 @@ def serve(port: int, mlflow_port: int) -> None:
         _stop(processes)
 
 
+def prepare() -> None:
+    """Make Dagster's instance and MLflow's store, before several processes would do it at the same time.
+
+    Ends what killed processes left behind, and prints the address of the models in MLflow's UI.
+    """
+    settings = Settings()
+    with open_instance(settings):
+        pass
+    if settings.tracking.scheme == "sqlite":
+        tracking = build_tracking(settings)
+        tracking.registry.versions()
+        sys.stdout.write(f"{tracking.models_url()}\n")
+
+
+_PREPARE = "from mlops_assets.cli.app import run; from mlops_assets.cli.dev import prepare; run(prepare)"
 _DAGSTER_DEV = """
 import logging, sys
 logging.getLogger("dagster").addFilter(lambda one: "will not be used to configure Dagster" not in one.getMessage())
@@ -74,6 +92,18 @@ def _dagster(port: int) -> list[str]:
     return [sys.executable, *quiet, "-h", _HOST, "-p", str(port), *where]
 
 
+_MLFLOW_SERVER = """
+import os, sys
+import mlflow.server
+def become(command, *, extra_env, **_):
+    os.execvpe(command[0], command, {**os.environ, **extra_env})
+mlflow.server._exec_cmd = become
+from mlflow.cli import cli
+cli()
+"""
+"""``python -m mlflow`` that becomes the web server in place of waiting for it with all of MLflow in memory."""
+
+
 def _mlflow(settings: Settings, port: int) -> list[str]:
     store = [
         "--backend-store-uri",
@@ -81,7 +111,19 @@ def _mlflow(settings: Settings, port: int) -> list[str]:
         "--artifacts-destination",
         str(settings.tracking.artifact_root),
     ]
-    return [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1", *store]
+    return [
+        sys.executable,
+        "-c",
+        _MLFLOW_SERVER,
+        "server",
+        "--host",
+        _HOST,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        *store,
+    ]
 
 
 def _require_free(port: int) -> None:
