@@ -147,7 +147,7 @@ def _summary(days: Sequence[str], pipeline: Pipeline, here: Path, *, as_json: bo
     console.print(table)
     console.print(f"In production: version {number} of model {pipeline.settings.tracking.model_name!r}")
     console.print(f"Data:   {paths['data']}\nState:  {paths['home']} (Dagster's runs, MLflow's models)")
-    command, folder = _command(here), os.path.relpath(Path.cwd(), here)
+    command, folder = command_to_type(here), os.path.relpath(Path.cwd(), here)
     console.print(
         "\nNext:\n"
         f"  {command} dev --dir {folder}      Dagster on http://127.0.0.1:3000, MLflow on http://127.0.0.1:5000\n"
@@ -157,7 +157,7 @@ def _summary(days: Sequence[str], pipeline: Pipeline, here: Path, *, as_json: bo
     )
 
 
-def _command(here: Path) -> str:
+def command_to_type(here: Path) -> str:
     """What to type for this program in the folder where it was started: `make` starts it from a virtual environment."""
     if shutil.which("mlops-assets"):
         return "mlops-assets"

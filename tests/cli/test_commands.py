@@ -7,7 +7,7 @@ import datetime as dt
 import dagster as dg
 import pytest
 
-from mlops_assets.cli.demo import plan
+from mlops_assets.cli.demo import command_to_type, plan
 
 
 @pytest.mark.slow
@@ -123,6 +123,21 @@ def test_doctor_lists_settings_and_finds_what_is_broken(cli):
     assert done.code == 1
     assert {one["check"]: one["state"] for one in done.json["findings"]}["tracking"] == "broken"
     assert "secret" not in done.out + done.err
+
+
+def test_the_demo_names_commands_that_work_as_typed(tmp_path, monkeypatch):
+    # given `make demo`, which calls the program in a virtual environment that is not on the path
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr("sys.argv", [".venv/bin/mlops-assets", "demo"])
+    assert command_to_type(tmp_path) == ".venv/bin/mlops-assets"
+    # and the module, called as such
+    monkeypatch.setattr("sys.argv", ["/somewhere/mlops_assets/cli/__main__.py", "demo"])
+    assert command_to_type(tmp_path) == "python -m mlops_assets.cli"
+    # and a program that is on the path
+    program = tmp_path / "mlops-assets"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert command_to_type(tmp_path) == "mlops-assets"
 
 
 @pytest.mark.slow

@@ -23,6 +23,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def resident_megabytes(pid: int) -> int:
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) // 1024
+
+
 def ask(url: str, **variables: object) -> dict:
     content = json.dumps(variables).encode() if variables else None
     with urllib.request.urlopen(urllib.request.Request(url, content, {"Content-Type": "application/json"})) as answer:
@@ -57,12 +62,19 @@ def test_both_uis_start_quietly_and_end_together(tmp_path):
                     assert time.monotonic() < deadline, log.read_text()
                     assert process.poll() is None, log.read_text()
                     time.sleep(0.5)
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            commands = [Path(f"/proc/{child}/cmdline").read_text() for child in children]
+            waiting = resident_megabytes(process.pid)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
     # then the pipeline is loaded, and MLflow reports nothing to anybody
     assert loaded["data"]["workspaceOrError"]["locationEntries"] == [{"loadStatus": "LOADED"}]
     assert telemetry["disable_ui_telemetry"] is True
+    # and no process with all libraries only waits: neither the command nor MLflow's launcher
+    assert waiting < 100
+    assert len(commands) == 2
+    assert any("uvicorn" in command for command in commands), commands
     # and the terminal links to the models, and has neither warnings of Dagster about how we use it nor its own events
     said = log.read_text()
     assert f"http://127.0.0.1:{mlflow}/#/experiments/1/models?workflowType=machine_learning" in said

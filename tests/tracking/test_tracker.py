@@ -96,6 +96,9 @@ def test_links(tmp_path, tracking):
     assert (tracking.run_url("r1"), tracking.version_url(1)) == (None, None)
     with_ui = Tracking(config(tmp_path, ui_url="https://ui.example/mlflow/"))
     number = with_ui.experiment_id("tests")
+    assert (
+        with_ui.models_url() == f"https://ui.example/mlflow/#/experiments/{number}/models?workflowType=machine_learning"
+    )
     assert with_ui.run_url("r1") == f"https://ui.example/mlflow/#/experiments/{number}/runs/r1"
 
 
