@@ -35,11 +35,18 @@ def check_specs(asset: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             check.name,
             asset=key,
-            description=check.description,
+            description=_with_what_it_stops(check),
             metadata={"blocks": ", ".join(check.blocks) or "nothing"},
         )
         for check in CHECKS.get(asset, ())
     ]
+
+
+def _with_what_it_stops(check: Check) -> str:
+    """Dagster's UI calls all of these checks not blocking, because a run goes on for its other days."""
+    if not check.blocks:
+        return check.description
+    return f"{check.description} Of a day that fails, {' and '.join(check.blocks)} are not made; other days go on."
 
 
 def verdicts_on(store: LocalStore, asset: str, done: Sequence[PartitionResult], limits: CheckLimits) -> list[Verdict]:

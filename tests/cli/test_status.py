@@ -89,6 +89,13 @@ def test_status_shows_what_is_stale_and_what_serves(three_days, tmp_path):
     assert done.code == 1
     assert THIRD in done.out
     assert "cannot be reached" in done.err
+    # and what failed for a reason of its own, not the day's, is marked until it was made
+    assert cli("materialize", "model", "--partition", THIRD, MLFLOW_TRACKING_URI="http://127.0.0.1:1").code == 1
+    found = cli("status", "--json", MLFLOW_TRACKING_URI="").json["days"][THIRD]["model"]
+    assert found["state"] == "failed"
+    assert "cannot be reached" in found["reason"]
+    assert cli("materialize", "model", "--partition", THIRD).code == 0
+    assert cli("status", "--json").json["days"][THIRD]["model"]["state"] == "done"
 
 
 @pytest.mark.slow
