@@ -18,6 +18,8 @@ from mlops_assets.wiring.pipeline import Pipeline
 if TYPE_CHECKING:
     from mlops_assets.cli.runs import RunOutcome
 
+MAKING = "making"
+
 
 def run_materialize(
     assets: Sequence[str],
@@ -40,18 +42,26 @@ def run_materialize(
     run_id = str(uuid.uuid4())
     backend.prepare(chosen, days, run_id)  # before Dagster is imported
     from mlops_assets.cli.instance import open_instance
-    from mlops_assets.cli.runs import run_assets
+    from mlops_assets.cli.runs import PLANNING, RECORDING, run_assets
 
     total = len(chosen) * len(days)
-    with closing(backend), open_instance(settings) as instance, progress(total, hidden=as_json) as bar:
+    with closing(backend), open_instance(settings) as instance, progress(3 * total, hidden=as_json) as advance:
+        counts: Counter[str] = Counter()
+
+        def on_event(doing: str, asset: str, ds: str) -> None:
+            counts[doing] += 1
+            # A day that is up to date is recorded without having been made.
+            made = max(counts[MAKING], counts[RECORDING])
+            advance(f"{doing} {asset} {ds}", counts[PLANNING] + made + counts[RECORDING])
 
         def on_result(asset: str, ds: str, error: str | None) -> None:
-            bar.update(bar.task_ids[0], advance=1, description=f"{asset} {ds}")
+            on_event(MAKING, asset, ds)
             if error and not as_json:
                 errors.print(f"{asset} {ds}: {error}", style="red", markup=False)
 
-        outcome = run_assets(pipeline, instance, chosen, days, on_result, run_id, force=force or as_of, as_of=as_of)
-        bar.update(bar.task_ids[0], completed=total)
+        outcome = run_assets(
+            pipeline, instance, chosen, days, on_result, run_id, force=force or as_of, as_of=as_of, on_event=on_event
+        )
     _report(outcome, chosen, days, as_json=as_json)
 
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -33,6 +34,16 @@ INTERRUPTED, _RUN = failures.INTERRUPTED, "run"
 
 OnResult = Callable[[str, str, str | None], None]
 """Called with asset, partition (or ``""``) and error after each day."""
+
+PLANNING, RECORDING = "planning", "recording"
+"""What Dagster does with each day of each asset before the first step, and when its step is done.
+
+On SQLite each takes milliseconds: minutes for a range of decades.
+"""
+_EVENTS = {
+    dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED: PLANNING,
+    dg.DagsterEventType.ASSET_MATERIALIZATION: RECORDING,
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,7 @@ def run_assets(
     *,
     force: bool = False,
     as_of: bool = False,
+    on_event: Callable[[str, str, str], None] | None = None,
 ) -> RunOutcome:
     """Materialize assets for consecutive days in one run.
 
@@ -122,11 +134,14 @@ def run_assets(
         run_id: Of the run, if the backend was prepared for one.
         force: Of several days, make also those that are up to date.
         as_of: Predict each day with a version that has not seen it.
+        on_event: Called with `PLANNING` or `RECORDING`, asset and partition.
     """
     for signal_number in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
         signal.signal(signal_number, signal.default_int_handler)
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # an interruption while it closes a connection
     run_id = run_id or str(uuid.uuid4())
+    if on_event is not None:
+        instance.add_event_listener(run_id, partial(_listen, on_event))
     try:
         return _executed(pipeline, instance, assets, days, on_result, run_id, force=force, as_of=as_of)
     except KeyboardInterrupt:  # before the first step or after the last one
@@ -135,6 +150,12 @@ def run_assets(
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             instance.report_run_canceled(run)
+
+
+def _listen(on_event: Callable[[str, str, str], None], entry: dg.EventLogEntry) -> None:
+    event = entry.dagster_event
+    if event is not None and event.event_type in _EVENTS and event.asset_key is not None:
+        on_event(_EVENTS[event.event_type], event.asset_key.path[-1], event.partition or "")
 
 
 def _executed(

@@ -102,10 +102,19 @@ def test_an_engine_that_cannot_be_used_is_an_error_with_the_remedy(monkeypatch, 
     with pytest.raises(EngineAwayError, match=r"could not be reached: .* Start it"):
         _ = Engine().client
     # given a password in its address / then no message shows it
-    monkeypatch.setenv("DOCKER_HOST", "tcp://user:hunter2@127.0.0.1:9")
-    with pytest.raises(EngineAwayError) as refused:
-        _ = Engine().client
-    assert "hunter2" not in str(refused.value)
+    for address in (
+        "tcp://user:hunter2@127.0.0.1:9",
+        "tcp://user:a@hunter2@127.0.0.1:9",
+        "tcp://user:a/hunter2@127.0.0.1:9",
+        "user:hunter2@127.0.0.1:9",
+        "nonsense://user:hunter2@127.0.0.1:9",
+        "http://127.0.0.1:9?token=hunter2",
+    ):
+        monkeypatch.setenv("DOCKER_HOST", address)
+        with pytest.raises(EngineError) as refused:
+            _ = Engine().client
+        assert "127.0.0.1:9" in str(refused.value)
+        assert "hunter2" not in f"{refused.value} {Engine().address}", address
     # given a socket that this user may not open / then it is not "start it"
     with pytest.raises(EngineError, match="group docker") as refused, Engine().errors("answer"):
         raise docker.errors.DockerException("('Connection aborted.', PermissionError(13, 'Permission denied'))")
