@@ -28,6 +28,7 @@ from mlops_assets.checks.reference_day import Records
 from mlops_assets.checks.verdicts import blockers
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.housekeeping.cleanup import clean_up
+from mlops_assets.housekeeping.dagster_internals import add_metadata
 from mlops_assets.housekeeping.dead_runs import tag_process
 from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
 from mlops_assets.runtime.runner import described, result_of
@@ -48,6 +49,9 @@ AS_OF_TAG = "mlops_assets/as_of"
 """Run tag: ``true`` predicts each day with the newest promoted version that was trained on earlier days only."""
 
 _PROGRESS_LINES = 10
+_PREVIEWS = 366
+"""Runs that make more days keep no first rows of each: those of decades are gigabytes, in memory and in events."""
+
 _USE_MLFLOW = {"model", "metrics", "production_model", "predictions"}
 
 
@@ -130,8 +134,7 @@ def finish(
         record_failed(context, failed)
     all_failed = failed_partitions(context)
     if not all_failed.days:
-        for result in done:
-            context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
+        add_metadata(context, {result.partition: to_dagster(result.metadata) for result in done})
         return dg.MaterializeResult(check_results=list(checks))
     report(context, done)
     if not _goes_on(context, all_failed, done):
@@ -172,6 +175,10 @@ def _has_seen(model: ModelFile, ds: str) -> bool:
     return str(model.facts["trained_from"]) <= ds <= str(model.facts["trained_through"])
 
 
+def _without_preview(result: PartitionResult) -> PartitionResult:
+    return replace(result, metadata={name: value for name, value in result.metadata.items() if name != "preview"})
+
+
 class _Materialization:
     """The days of one asset in one run: what was made, what failed."""
 
@@ -206,7 +213,7 @@ class _Materialization:
             if result.error:
                 self.failed[result.partition] = result.error
                 continue
-            self.done.append(result)
+            self.done.append(result if len(todo) <= _PREVIEWS else _without_preview(result))
             if len(todo) > 1 and count % math.ceil(len(todo) / _PROGRESS_LINES) == 0:
                 context.log.info(f"{result.partition}: done ({count} of {len(todo)})")
 

@@ -20,6 +20,7 @@ from mlops_assets.assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from mlops_assets.assets.resources import build_resources
 from mlops_assets.backends.process_id import process_tag
 from mlops_assets.cli.console import FAILED, STOPPED
+from mlops_assets.housekeeping.dagster_internals import was_interrupted
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 from mlops_assets.steps.catalog import ASSETS, STEPS
 
@@ -34,6 +35,9 @@ INTERRUPTED, _RUN = failures.INTERRUPTED, "run"
 
 OnResult = Callable[[str, str, str | None], None]
 """Called with asset, partition (or ``""``) and error after each day."""
+
+OnEvent = Callable[[str, str, str], None]
+"""Called with `PLANNING` or `RECORDING`, asset and partition."""
 
 PLANNING, RECORDING = "planning", "recording"
 """What Dagster does with each day of each asset before the first step, and when its step is done.
@@ -121,7 +125,7 @@ def run_assets(
     *,
     force: bool = False,
     as_of: bool = False,
-    on_event: Callable[[str, str, str], None] | None = None,
+    on_event: OnEvent = lambda _doing, _asset, _ds: None,
 ) -> RunOutcome:
     """Materialize assets for consecutive days in one run.
 
@@ -134,14 +138,13 @@ def run_assets(
         run_id: Of the run, if the backend was prepared for one.
         force: Of several days, make also those that are up to date.
         as_of: Predict each day with a version that has not seen it.
-        on_event: Called with `PLANNING` or `RECORDING`, asset and partition.
+        on_event: Called before and after each asset's day is made, too.
     """
     for signal_number in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
         signal.signal(signal_number, signal.default_int_handler)
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # an interruption while it closes a connection
     run_id = run_id or str(uuid.uuid4())
-    if on_event is not None:
-        instance.add_event_listener(run_id, partial(_listen, on_event))
+    instance.add_event_listener(run_id, partial(_listen, instance, on_event))
     try:
         return _executed(pipeline, instance, assets, days, on_result, run_id, force=force, as_of=as_of)
     except KeyboardInterrupt:  # before the first step or after the last one
@@ -152,10 +155,21 @@ def run_assets(
             instance.report_run_canceled(run)
 
 
-def _listen(on_event: Callable[[str, str, str], None], entry: dg.EventLogEntry) -> None:
+def _listen(instance: DagsterInstance, on_event: OnEvent, entry: dg.EventLogEntry) -> None:
+    """Pass on what Dagster does with a day.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted while it records what a step made, at which it does not look by itself.
+    """
     event = entry.dagster_event
-    if event is not None and event.event_type in _EVENTS and event.asset_key is not None:
-        on_event(_EVENTS[event.event_type], event.asset_key.path[-1], event.partition or "")
+    if event is None or event.event_type not in _EVENTS or event.asset_key is None:
+        return
+    on_event(_EVENTS[event.event_type], event.asset_key.path[-1], event.partition or "")
+    if was_interrupted():
+        run = instance.get_run_by_id(entry.run_id)
+        if run is not None:
+            instance.report_run_canceling(run)
+        raise KeyboardInterrupt
 
 
 def _executed(

@@ -64,6 +64,30 @@ def test_an_interrupted_command_ends_its_run_as_canceled(tmp_path, how):
     assert [run.status for run in runs(tmp_path)] == [dg.DagsterRunStatus.CANCELED]
 
 
+@pytest.mark.slow
+def test_an_interruption_while_dagster_records_many_days(tmp_path):
+    # given a command that has made many days, of which Dagster records one day after the other
+    span = {"MLOPS_START_DATE": "2020-01-01", "MLOPS_ROWS_PER_DAY": "20"}
+    process = start(tmp_path, "materialize", "raw_data", "--from", "2020-01-01", "--to", "2021-06-30", **span)
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob("data/raw/2021-06-30")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    with dg.DagsterInstance.from_config(str(tmp_path / ".mlops" / "dagster")) as instance:
+        while not instance.fetch_materializations(dg.AssetKey("raw_data"), limit=1).records:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+    # when it is interrupted
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate()
+    # then it ends, and not only after the last day
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert [run.status for run in runs(tmp_path)] == [dg.DagsterRunStatus.CANCELED]
+    with dg.DagsterInstance.from_config(str(tmp_path / ".mlops" / "dagster")) as instance:
+        assert len(instance.get_materialized_partitions(dg.AssetKey("raw_data"))) < 547
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
