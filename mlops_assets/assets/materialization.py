@@ -24,6 +24,7 @@ from mlops_assets.assets.metadata import to_dagster
 from mlops_assets.assets.recording import Recorder, failing_alone, in_order
 from mlops_assets.assets.retries import as_dagster_failure, message_of, note_retry, will_retry
 from mlops_assets.assets.training_window import days_to_prepare
+from mlops_assets.checks.column_settings import unknown_columns
 from mlops_assets.checks.reference_day import Records
 from mlops_assets.checks.verdicts import blockers
 from mlops_assets.errors import MlopsAssetsError
@@ -216,6 +217,11 @@ class _Materialization:
             self.done.append(result if len(todo) <= _PREVIEWS else _without_preview(result))
             if len(todo) > 1 and count % math.ceil(len(todo) / _PROGRESS_LINES) == 0:
                 context.log.info(f"{result.partition}: done ({count} of {len(todo)})")
+
+        if self._asset in ("raw_data", "processed"):
+            records = Records.of(self._backend.store)
+            for line in unknown_columns(self._backend.params, records, (one.partition for one in self.done)):
+                context.log.warning(line)
 
     def fail_the_rest(self, message: str) -> None:
         possible = set(self._days) - self._before.before(self._asset)

@@ -58,11 +58,8 @@ def _leave(code: object) -> NoReturn:
 
 @app.callback(invoke_without_command=True)
 def _start(
-    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    if context.invoked_subcommand not in ("demo", "dev", "status"):  # which look for .env in the folder of --dir
-        load_env_file()
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -102,9 +99,11 @@ def materialize(
             "--as-of", help="Predict each day with the newest promoted version that was trained on earlier days only."
         ),
     ] = False,
+    directory: Directory = Path(),
     as_json: Json = False,
 ) -> None:
     """Materialize assets for a day, or the missing and stale days of a range, in one run that the UI shows."""
+    _enter(directory)
     from mlops_assets.cli.materialize import run_materialize
 
     run_materialize(assets or [], partition, first, last, force=force, as_of=as_of, as_json=as_json)
@@ -124,16 +123,18 @@ def status(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(directory: Directory = Path(), as_json: Json = False) -> None:
     """Check installation, settings, MLflow and Docker; say how to fix problems."""
+    _enter(directory)
     from mlops_assets.cli.doctor import run_doctor
 
     run_doctor(as_json=as_json)
 
 
 @app.command()
-def cleanup(as_json: Json = False) -> None:
+def cleanup(directory: Directory = Path(), as_json: Json = False) -> None:
     """Stop and remove the containers that killed runs left behind; the sensor `cleanup` does the same by itself."""
+    _enter(directory)
     from mlops_assets.cli.cleanup import run_cleanup
 
     run_cleanup(as_json=as_json)
@@ -153,16 +154,18 @@ def dev(
 
 
 @models_app.command("list")
-def list_models(as_json: Json = False) -> None:
+def list_models(directory: Directory = Path(), as_json: Json = False) -> None:
     """All versions of the registered model."""
+    _enter(directory)
     from mlops_assets.cli.models import show_versions
 
     show_versions(as_json=as_json)
 
 
 @models_app.command("history")
-def models_history(as_json: Json = False) -> None:
+def models_history(directory: Directory = Path(), as_json: Json = False) -> None:
     """Who promoted which version when, why and from which."""
+    _enter(directory)
     from mlops_assets.cli.models import show_history
 
     show_history(as_json=as_json)
@@ -172,25 +175,29 @@ def models_history(as_json: Json = False) -> None:
 def promote_model(
     version: Annotated[int, typer.Argument(min=1, help="The version to put into production.")],
     reason: Reason = "by hand",
+    directory: Directory = Path(),
     as_json: Json = False,
 ) -> None:
     """Put a version into production without asking the gate."""
+    _enter(directory)
     from mlops_assets.cli.models import promote
 
     promote(version, reason, as_json=as_json)
 
 
 @models_app.command("rollback")
-def rollback_model(reason: Reason = "rollback by hand", as_json: Json = False) -> None:
+def rollback_model(reason: Reason = "rollback by hand", directory: Directory = Path(), as_json: Json = False) -> None:
     """Put the previous version back into production."""
+    _enter(directory)
     from mlops_assets.cli.models import rollback
 
     rollback(reason, as_json=as_json)
 
 
 @alerts_app.command("test")
-def send_test_alert(as_json: Json = False) -> None:
+def send_test_alert(directory: Directory = Path(), as_json: Json = False) -> None:
     """Send a test alert to every target and print the results."""
+    _enter(directory)
     from mlops_assets.cli.alerts import test_alerts
 
     test_alerts(as_json=as_json)

@@ -10,6 +10,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from mlops_assets.checks.column_settings import unknown_columns
+from mlops_assets.checks.reference_day import Records
 from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.settings import Settings
 from mlops_assets.steps.catalog import ASSETS
@@ -62,6 +64,9 @@ def run_materialize(
         outcome = run_assets(
             pipeline, instance, chosen, days, on_result, run_id, force=force or as_of, as_of=as_of, on_event=on_event
         )
+    if not as_json and not {"raw_data", "processed"}.isdisjoint(chosen):
+        for line in unknown_columns(settings.steps, Records.of(pipeline.store), days):
+            errors.print(f"warning: {line}", style="yellow", markup=False, soft_wrap=True)
     _report(outcome, chosen, days, as_json=as_json)
 
 
