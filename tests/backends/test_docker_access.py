@@ -14,7 +14,7 @@ from mlops_assets.backends.docker.attachment import socket_of
 from mlops_assets.backends.docker.config import DockerConfig
 from mlops_assets.backends.docker.engine import Engine, EngineAwayError, EngineError
 from mlops_assets.backends.docker.images import default_images
-from mlops_assets.backends.docker.lines import Lines
+from mlops_assets.backends.docker.lines import SHOWN_BYTES, Lines, PassedOn
 from mlops_assets.steps.catalog import STEPS
 
 
@@ -83,6 +83,17 @@ def test_lines_are_whole_however_they_come_and_bounded():
     assert found == ["one", "two", "", "0123456789 … (1,000,002 bytes more)"]
     assert lines.rest() == ["end"]
     assert lines.rest() == []
+
+
+def test_what_is_passed_on_to_the_compute_log_has_an_end():
+    # given a step that prints without end / when its lines are passed on
+    passed_on, stream = PassedOn(), io.StringIO()
+    for _ in range(200):
+        passed_on.write(["x" * 1_000_000], stream)
+    # then the log has a limit and says so, once
+    text = stream.getvalue()
+    assert len(text) < SHOWN_BYTES + 2_000_000
+    assert text.endswith("(the step has printed more than 64 MiB: the rest is not shown)\n")
 
 
 def test_docker_py_still_gives_the_socket_below_an_attached_stream():

@@ -181,6 +181,7 @@ def test_a_container_is_confined_and_gone_when_it_is_cancelled(docker_settings, 
     assert host["Memory"] == host["MemorySwap"] == 512 * 2**20
     assert host["NanoCpus"] == 5e8
     assert host["PidsLimit"] == 512
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "16m"}}
     assert "size=25%" in host["Tmpfs"]["/tmp"]
     assert not config["User"].startswith("0")
     mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"] if mount["Type"] == "bind"}
