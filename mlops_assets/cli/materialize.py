@@ -42,12 +42,31 @@ def run_materialize(
     pipeline = Pipeline(settings=settings)
     backend = pipeline.backend
     run_id = str(uuid.uuid4())
-    backend.prepare(chosen, days, run_id)  # before Dagster is imported
+    with closing(backend):
+        backend.prepare(chosen, days, run_id)  # before Dagster is imported
+        outcome = _run(pipeline, chosen, days, run_id, force=force, as_of=as_of, as_json=as_json)
+    if not as_json and not {"raw_data", "processed"}.isdisjoint(chosen):
+        for line in unknown_columns(settings.steps, Records.of(pipeline.store), days):
+            errors.print(f"warning: {line}", style="yellow", markup=False, soft_wrap=True)
+    _report(outcome, chosen, days, as_json=as_json)
+
+
+def _run(
+    pipeline: Pipeline,
+    chosen: Sequence[str],
+    days: Sequence[str],
+    run_id: str,
+    *,
+    force: bool,
+    as_of: bool,
+    as_json: bool,
+) -> RunOutcome:
+    """Run with progress."""
     from mlops_assets.cli.instance import open_instance
     from mlops_assets.cli.runs import PLANNING, RECORDING, run_assets
 
     total = len(chosen) * len(days)
-    with closing(backend), open_instance(settings) as instance, progress(3 * total, hidden=as_json) as advance:
+    with open_instance(pipeline.settings) as instance, progress(3 * total, hidden=as_json) as advance:
         counts: Counter[str] = Counter()
 
         def on_event(doing: str, asset: str, ds: str) -> None:
@@ -61,13 +80,9 @@ def run_materialize(
             if error and not as_json:
                 errors.print(f"{asset} {ds}: {error}", style="red", markup=False)
 
-        outcome = run_assets(
+        return run_assets(
             pipeline, instance, chosen, days, on_result, run_id, force=force or as_of, as_of=as_of, on_event=on_event
         )
-    if not as_json and not {"raw_data", "processed"}.isdisjoint(chosen):
-        for line in unknown_columns(settings.steps, Records.of(pipeline.store), days):
-            errors.print(f"warning: {line}", style="yellow", markup=False, soft_wrap=True)
-    _report(outcome, chosen, days, as_json=as_json)
 
 
 def _days(settings: Settings, partition: str | None, first: str | None, last: str | None) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
@@ -80,7 +79,7 @@ class RunOutcome:
 
 
 class _Observed:
-    """A backend that reports each result, and an interruption before Dagster takes it for a failure."""
+    """A backend that reports each result."""
 
     def __init__(self, backend: Backend, on_result: OnResult) -> None:
         self._backend, self._on_result = backend, on_result
@@ -95,17 +94,12 @@ class _Observed:
 
     def _run(self, request: Request, context: dg.AssetExecutionContext | None) -> Generator[PartitionResult | None]:
         asset = STEPS[request.step].asset
-        try:
-            with closing(self._backend.run(request, context)) as results:
-                yield None
-                for result in results:
-                    if asset in ASSETS:
-                        self._on_result(asset, result.partition, result.error)
-                    yield result
-        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            if context is not None:
-                context.instance.report_run_canceling(context.run)
-            raise
+        with closing(self._backend.run(request, context)) as results:
+            yield None
+            for result in results:
+                if asset in ASSETS:
+                    self._on_result(asset, result.partition, result.error)
+                yield result
 
 
 def _plain(value: dg.MetadataValue[Any]) -> Any:
@@ -140,8 +134,6 @@ def run_assets(
         as_of: Predict each day with a version that has not seen it.
         on_event: Called before and after each asset's day is made, too.
     """
-    for signal_number in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
-        signal.signal(signal_number, signal.default_int_handler)
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # an interruption while it closes a connection
     run_id = run_id or str(uuid.uuid4())
     instance.add_event_listener(run_id, partial(_listen, instance, on_event))
@@ -156,20 +148,27 @@ def run_assets(
 
 
 def _listen(instance: DagsterInstance, on_event: OnEvent, entry: dg.EventLogEntry) -> None:
-    """Pass on what Dagster does with a day.
+    """Pass on what Dagster does with a day; say that the run is cancelled before Dagster takes it for failed.
 
     Raises:
         KeyboardInterrupt: It was interrupted while it records what a step made, at which it does not look by itself.
     """
     event = entry.dagster_event
-    if event is None or event.event_type not in _EVENTS or event.asset_key is None:
+    if event is None:
         return
-    on_event(_EVENTS[event.event_type], event.asset_key.path[-1], event.partition or "")
-    if was_interrupted():
-        run = instance.get_run_by_id(entry.run_id)
-        if run is not None:
-            instance.report_run_canceling(run)
-        raise KeyboardInterrupt
+    if event.is_step_failure and failures.message_of_step(event) == INTERRUPTED:
+        _cancel(instance, entry.run_id)
+    elif event.event_type in _EVENTS and event.asset_key is not None:
+        on_event(_EVENTS[event.event_type], event.asset_key.path[-1], event.partition or "")
+        if was_interrupted():
+            _cancel(instance, entry.run_id)
+            raise KeyboardInterrupt
+
+
+def _cancel(instance: DagsterInstance, run_id: str) -> None:
+    run = instance.get_run_by_id(run_id)
+    if run is not None:
+        instance.report_run_canceling(run)
 
 
 def _executed(
