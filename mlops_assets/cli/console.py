@@ -82,7 +82,7 @@ def _bar(console: Console, *, hidden: bool) -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=hidden,
+        disable=hidden or not console.is_terminal,
         redirect_stdout=False,
         redirect_stderr=False,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -137,11 +138,14 @@ def run_assets(
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # an interruption while it closes a connection
     run_id = run_id or str(uuid.uuid4())
     instance.add_event_listener(run_id, partial(_listen, instance, on_event))
+    logs = instance.compute_log_manager
+    logs.capture_logs = partial(_captured, logs.capture_logs)  # type: ignore[method-assign]
     try:
         return _executed(pipeline, instance, assets, days, on_result, run_id, force=force, as_of=as_of)
     except KeyboardInterrupt:  # before the first step or after the last one
         return RunOutcome(run_id, False, {}, 0, {_RUN: INTERRUPTED})
     finally:
+        del logs.capture_logs
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             instance.report_run_canceled(run)
@@ -163,6 +167,21 @@ def _listen(instance: DagsterInstance, on_event: OnEvent, entry: dg.EventLogEntr
         if was_interrupted():
             _cancel(instance, entry.run_id)
             raise KeyboardInterrupt
+
+
+@contextmanager
+def _captured(capture: Callable[..., AbstractContextManager[Any]], *given: Any) -> Iterator[Any]:
+    """Capture a step's output by Dagster's helper processes, which do not die, with tracebacks, of a Ctrl-C for us.
+
+    They inherit which signals are blocked when they are started.
+    """
+    with ExitStack() as stack:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            captured = stack.enter_context(capture(*given))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield captured
 
 
 def _cancel(instance: DagsterInstance, run_id: str) -> None:
