@@ -25,8 +25,9 @@ def _images(settings: Settings) -> tuple[str, str]:
     if not _answers():
         return _NOT_CHECKED
     named, found = settings.docker.images, set()
+    ours = default_images(settings.steps.source, settings.docker.image_prefix)
     problems: dict[str, None] = {}
-    for step, image in {**default_images(settings.steps.source), **named}.items():
+    for step, image in {**ours, **named}.items():
         try:
             checked = check_image(Engine(), image, may_be_foreign=step in named)
             if checked.is_foreign:  # it may be, but not in the place of each step

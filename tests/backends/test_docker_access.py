@@ -52,6 +52,7 @@ def test_images_by_step():
     assert set(images) == set(STEPS)
     assert {step for step, image in images.items() if "/model:" in image} == {"train", "evaluate", "score", "predict"}
     assert "/model:" in default_images("sklearn:iris")["generate"]
+    assert default_images("", "localhost:5000/team")["split"].startswith("localhost:5000/team/data:")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can hand over")

@@ -393,6 +393,24 @@ def test_missing_stale_and_foreign_images_and_a_missing_engine(
         in_container(docker_settings(), "split")
 
 
+def test_our_images_under_another_name_are_ours(docker_settings, docker_client, in_container, made, ours):
+    # given our image, named for a registry
+    image = docker_client.images.get(default_images("")["split"])
+    name = default_images("", "localhost:5000/team")["split"]
+    image.tag(name)
+    settings = docker_settings(image_prefix="localhost:5000/team")
+    made(settings, "generate", "process")
+    # when a step runs in it / then it is done, and no recipe has the image's ID
+    try:
+        (result,) = in_container(settings, "split")
+        with closing(build_backend(settings)) as backend:
+            assert backend.recipe_image("split") == ""
+            assert backend.image_id("split") == image.id
+    finally:
+        docker_client.images.remove(name)
+    assert result.error is None
+
+
 @pytest.fixture
 def behind_proxy(monkeypatch):
     """The engine behind a proxy that ends connections which are silent for 3 seconds; gives how many it has ended."""
