@@ -30,7 +30,7 @@ ORDER = (
     {"sources"},
     {"store"},
 )
-EVERYBODYS = {"declared", "errors", "imports"}
+EVERYBODYS = {"addresses", "declared", "errors", "imports"}
 STANDALONE = {"__init__"}
 RANK = {part: place for place, row in enumerate(ORDER) for part in row}
 

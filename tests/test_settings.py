@@ -171,6 +171,7 @@ def test_all_problems_are_listed_at_once(environment):
         ("images", "trian=a:1", "unknown steps 'trian': the steps are generate"),
         ("images", "train", "name=value"),
         ("docker_networks", {"train": "bridge", "x": "y"}, "unknown steps 'x'"),
+        ("image_prefix", "team/", "localhost:5000/team"),
         ("docker_memory", "lots", "512m"),
         ("docker_tmpfs", "200%", "512m"),
         ("docker_pids", "1", "64"),

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_assets.alerts.message import CHECK, FAILURE, KINDS, LATE, PROMOTION, REJECTION, RETRY, TICK
+from mlops_assets.alerts.message import CHECK, FAILURE, KINDS, LATE, OLD_MODEL, PROMOTION, REJECTION, RETRY, TICK
 from mlops_assets.declared import names, setting
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S")
@@ -49,10 +49,17 @@ class AlertConfig:
         check=_apprise_urls,
     )
     kinds: tuple[str, ...] = setting(
-        (FAILURE, CHECK, LATE, TICK, PROMOTION, REJECTION),
+        (FAILURE, CHECK, LATE, TICK, PROMOTION, REJECTION, OLD_MODEL),
         f"Kinds of alerts to send, separated by commas (also available: `{RETRY}`).",
         name="alert_on",
         parse=names,
         check=_known_kinds,
+    )
+    model_max_age_days: int = setting(
+        30,
+        "Send an `old_model` alert when the model that predicts was trained on data that end more days ago than this;"
+        " 0: never.",
+        ge=0,
+        le=36_500,
     )
     dagster_url: str = setting("http://127.0.0.1:3000", "Base of links to Dagster's UI.", check=_web_address)

@@ -1,4 +1,4 @@
-"""What an alert is, and how its text is kept short. Which events give one is decided in `collect` and `late_data`."""
+"""What an alert is, and how its text is kept short. What gives one: `collect`, `late_data`, `old_model`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from mlops_assets.errors import MlopsAssetsError
 
-FAILURE, RETRY, CHECK, LATE, PROMOTION, REJECTION, TICK = KINDS = (
+FAILURE, RETRY, CHECK, LATE, PROMOTION, REJECTION, OLD_MODEL, TICK = KINDS = (
     "failure",
     "retry",
     "check",
     "late",
     "promotion",
     "rejection",
+    "old_model",
     "tick",
 )
 """The kinds that the setting ``MLOPS_ALERT_ON`` selects from."""

@@ -30,8 +30,14 @@ LOOK_BACK_SECONDS = 7 * 86_400
 MARGIN_SECONDS = 120
 """An event gets its time before it is written; what is read twice is recognised by its key."""
 
+LOOK_AT_MODEL_SECONDS = 3_600
+"""How often MLflow is asked for the model that predicts."""
+
 TICK_MARGIN_SECONDS = 900
 """A tick has the time of its start and may fail long after."""
+
+_LATE_DATA, _MODEL = _STATES = "late data", "the model that predicts"
+"""Sources that are read anew each time, whatever was read before."""
 
 _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _READ = {
@@ -54,6 +60,7 @@ class Alerting:
         dagster_url: Base of links to Dagster's UI.
         seconds: Between two ticks.
         late: The alerts about data that are late now; called at every tick.
+        old_model: The alert about a model that has served for too long; called once an hour.
     """
 
     names: Names
@@ -63,6 +70,7 @@ class Alerting:
     dagster_url: str
     seconds: int
     late: Callable[[dg.DagsterInstance], list[Alert]] = lambda _instance: []
+    old_model: Callable[[dt.datetime], list[Alert]] = lambda _now: []
 
 
 def build_alert_sensors(alerting: Alerting | None) -> list[dg.SensorDefinition]:
@@ -72,7 +80,7 @@ def build_alert_sensors(alerting: Alerting | None) -> list[dg.SensorDefinition]:
 
     @dg.sensor(
         name=alerting.names.of("alerts"),
-        description="Sends alerts: failures, failed checks, late data, promotions (MLOPS_ALERT_URLS, MLOPS_ALERT_ON).",
+        description="Sends alerts: failures, failed checks, late data, promotions, an old model (MLOPS_ALERT_URLS).",
         minimum_interval_seconds=alerting.seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
@@ -107,8 +115,10 @@ def _collect(alerting: Alerting, context: dg.SensorEvaluationContext) -> tuple[s
             alert_of_tick(tick, url)
             for tick in failed_ticks(instance, location_of(context), max(since - TICK_MARGIN_SECONDS, begin))
         ],
-        "late data": lambda: alerting.late(instance),
+        _LATE_DATA: lambda: alerting.late(instance),
     }
+    if not context.cursor or int(since / LOOK_AT_MODEL_SECONDS) != int(now / LOOK_AT_MODEL_SECONDS):
+        sources[_MODEL] = lambda: alerting.old_model(dt.datetime.fromtimestamp(now, dt.timezone.utc))
     found, until = [], now
     for name, source in sources.items():
         try:
@@ -117,7 +127,7 @@ def _collect(alerting: Alerting, context: dg.SensorEvaluationContext) -> tuple[s
             message = f"{type(error).__name__}: {error}"
             context.log.exception(f"The sensor {names.of('alerts')} cannot read {name}: {message}")
             found.append(trouble(f"sensor {names.of('alerts')}, reading {name},", message, now, url))
-            until = until if name == "late data" else since  # late data are read anew at every tick
+            until = until if name in _STATES else since
     wanted = [one for one in found if one.kind in alerting.kinds]
     new = alerting.outbox.add(wanted, alerting.channels.targets, now)
     return json.dumps({"begin": begin, "until": until}), new

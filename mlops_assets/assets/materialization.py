@@ -26,10 +26,12 @@ from mlops_assets.assets.metadata import to_dagster
 from mlops_assets.assets.recording import Recorder, failing_alone, in_order
 from mlops_assets.assets.retries import as_dagster_failure, message_of, note_retry, will_retry
 from mlops_assets.assets.training_window import days_to_prepare
+from mlops_assets.checks.column_settings import unknown_columns
 from mlops_assets.checks.reference_day import Records
 from mlops_assets.checks.verdicts import blockers, stopped_by
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.housekeeping.cleanup import clean_up
+from mlops_assets.housekeeping.dagster_internals import add_metadata
 from mlops_assets.housekeeping.dead_runs import tag_process
 from mlops_assets.runtime.request import ModelFile, PartitionResult, Request
 from mlops_assets.runtime.runner import described, result_of
@@ -54,6 +56,9 @@ _NO_VERSION_THEN = (
     " it is predicted with the version in production."
 )
 _PROGRESS_LINES = 10
+_PREVIEWS = 366
+"""Runs that make more days keep no first rows of each: those of decades are gigabytes, in memory and in events."""
+
 _USE_MLFLOW = {"model", "metrics", "production_model", "predictions"}
 
 
@@ -143,8 +148,7 @@ def finish(
         record_failed(context, failed)
     all_failed = failed_partitions(context)
     if not all_failed.days and len(done) >= len(context.partition_keys):
-        for result in done:
-            context.add_asset_metadata(to_dagster(result.metadata), partition_key=result.partition)
+        add_metadata(context, {result.partition: to_dagster(result.metadata) for result in done})
         return dg.MaterializeResult(check_results=list(checks))
     report(context, done)
     if all_failed.days and not _goes_on(context, all_failed, done):
@@ -185,6 +189,10 @@ def _has_seen(model: ModelFile, ds: str) -> bool:
     return str(model.facts["trained_from"]) <= ds <= str(model.facts["trained_through"])
 
 
+def _without_preview(result: PartitionResult) -> PartitionResult:
+    return replace(result, metadata={name: value for name, value in result.metadata.items() if name != "preview"})
+
+
 class _Materialization:
     """The days of one asset in one run: what was made, what failed."""
 
@@ -220,10 +228,17 @@ class _Materialization:
             if result.error:
                 self.failed[result.partition] = result.error
                 continue
-            self.done.append(result)
+            self.done.append(result if len(todo) <= _PREVIEWS else _without_preview(result))
             if len(todo) > 1 and count % math.ceil(len(todo) / _PROGRESS_LINES) == 0:
                 context.log.info(f"{result.partition}: done ({count} of {len(todo)})")
         self._name_causes()
+        self._warn_of_unknown_columns()
+
+    def _warn_of_unknown_columns(self) -> None:
+        if self._asset in ("raw_data", "processed"):
+            records = Records.of(self._backend.store)
+            for line in unknown_columns(self._backend.params, records, (one.partition for one in self.done)):
+                self._context.log.warning(line)
 
     def fail_the_rest(self, message: str) -> None:
         possible = set(self._days) - self._before.before(self._asset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,9 @@ Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 failed, 2 misuse."""
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted."""
+    for one in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
+        signal.signal(one, signal.default_int_handler)
     # Importing Dagster, MLflow and scikit-learn makes millions of objects that stay: looking for garbage among them
     # every 700 objects, as is the default, takes a fifth of a short command's time.
     gc.set_threshold(100_000, 20, 20)
@@ -65,11 +68,8 @@ def _leave(code: object) -> NoReturn:
 
 @app.callback(invoke_without_command=True)
 def _start(
-    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    if context.invoked_subcommand not in ("demo", "dev", "status"):  # which look for .env in the folder of --dir
-        load_env_file()
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -110,9 +110,11 @@ def materialize(
         ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made, and why.")] = False,
+    directory: Directory = Path(),
     as_json: Json = False,
 ) -> None:
     """Materialize assets for a day, or the missing and stale days of a range, in one run that the UI shows."""
+    _enter(directory)
     from mlops_assets.cli.materialize import run_materialize
 
     run_materialize(assets or [], partition, first, last, force=force, as_of=as_of, dry_run=dry_run, as_json=as_json)
@@ -132,16 +134,18 @@ def status(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(directory: Directory = Path(), as_json: Json = False) -> None:
     """Check installation, settings, MLflow and Docker; say how to fix problems."""
+    _enter(directory)
     from mlops_assets.cli.doctor import run_doctor
 
     run_doctor(as_json=as_json)
 
 
 @app.command()
-def cleanup(as_json: Json = False) -> None:
+def cleanup(directory: Directory = Path(), as_json: Json = False) -> None:
     """Stop and remove the containers that killed runs left behind; the sensor `cleanup` does the same by itself."""
+    _enter(directory)
     from mlops_assets.cli.cleanup import run_cleanup
 
     run_cleanup(as_json=as_json)
@@ -161,16 +165,18 @@ def dev(
 
 
 @models_app.command("list")
-def list_models(as_json: Json = False) -> None:
+def list_models(directory: Directory = Path(), as_json: Json = False) -> None:
     """All versions of the registered model."""
+    _enter(directory)
     from mlops_assets.cli.models import show_versions
 
     show_versions(as_json=as_json)
 
 
 @models_app.command("history")
-def models_history(as_json: Json = False) -> None:
+def models_history(directory: Directory = Path(), as_json: Json = False) -> None:
     """Who promoted which version when, why and from which."""
+    _enter(directory)
     from mlops_assets.cli.models import show_history
 
     show_history(as_json=as_json)
@@ -180,25 +186,29 @@ def models_history(as_json: Json = False) -> None:
 def promote_model(
     version: Annotated[int, typer.Argument(min=1, help="The version to put into production.")],
     reason: Reason = "by hand",
+    directory: Directory = Path(),
     as_json: Json = False,
 ) -> None:
     """Put a version into production without asking the gate."""
+    _enter(directory)
     from mlops_assets.cli.models import promote
 
     promote(version, reason, as_json=as_json)
 
 
 @models_app.command("rollback")
-def rollback_model(reason: Reason = "rollback by hand", as_json: Json = False) -> None:
+def rollback_model(reason: Reason = "rollback by hand", directory: Directory = Path(), as_json: Json = False) -> None:
     """Put the previous version back into production."""
+    _enter(directory)
     from mlops_assets.cli.models import rollback
 
     rollback(reason, as_json=as_json)
 
 
 @alerts_app.command("test")
-def send_test_alert(as_json: Json = False) -> None:
+def send_test_alert(directory: Directory = Path(), as_json: Json = False) -> None:
     """Send a test alert to every target and print the results."""
+    _enter(directory)
     from mlops_assets.cli.alerts import test_alerts
 
     test_alerts(as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import os
 import shutil
 import sys
@@ -74,10 +75,11 @@ def run_demo(days: int, directory: Path, source: str, *, as_json: bool) -> None:
         batches = [left for batch in plan(keys) if (left := _left(batch, pipeline, instance)).assets]
         if batches and not as_json:
             console.print(f"{days} days of [bold]{settings.steps.source}[/] data into {pipeline.store.root}")
-        with progress(sum(len(batch.assets) * len(batch.days) for batch in batches), hidden=as_json) as bar:
+        with progress(sum(len(batch.assets) * len(batch.days) for batch in batches), hidden=as_json) as show:
+            done = itertools.count(1)
 
             def advance(text: str) -> None:
-                bar.update(bar.task_ids[0], advance=1, description=text)
+                show(text, next(done))
 
             for batch in batches:
                 _run(batch, pipeline, instance, advance, as_json=as_json)

@@ -46,8 +46,6 @@ def serve(port: int, mlflow_port: int) -> None:
         console.print(
             f"MLflow:  http://{_HOST}:{mlflow_port}\n  models: {made.stdout.decode().strip()}", soft_wrap=True
         )
-    for one in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
-        signal.signal(one, signal.default_int_handler)
     # In groups of their own, so that Ctrl-C is for this process, and their children can be ended with them.
     processes = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]  # noqa: S603
     try:

@@ -14,10 +14,13 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
+from mlops_assets.checks.column_settings import unknown_columns
+from mlops_assets.checks.reference_day import Records
 from mlops_assets.cli.console import FAILED, console, print_json
 from mlops_assets.cli.instance import dagster_home
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.settings import Settings, variable
+from mlops_assets.store.layout import FOLDERS
 from mlops_assets.wiring.assembly import build_channels, build_store, build_tracking
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
@@ -94,8 +97,9 @@ def _packages(_settings: Settings) -> tuple[str, str]:
 def _data_dir(settings: Settings) -> tuple[str, str]:
     root = settings.data_dir.absolute()
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    if not os.access(existing, os.W_OK):
-        return BROKEN, f"{existing} cannot be written to. Change its owner, or set {variable('data_dir')}."
+    folders = (existing, *(root / folder for folder in FOLDERS.values()))
+    if closed := next((one for one in folders if one.exists() and not os.access(one, os.W_OK)), None):
+        return BROKEN, f"{closed} cannot be written to. Change its owner, or set {variable('data_dir')}."
     free = shutil.disk_usage(existing).free / 2**30
     if free < _MIN_FREE_GIB:
         return BROKEN, f"{root}: only {free:.2f} GiB are free. Free some space, or set {variable('data_dir')}."
@@ -105,29 +109,38 @@ def _data_dir(settings: Settings) -> tuple[str, str]:
 
 
 def _dagster(settings: Settings) -> tuple[str, str]:
-    home = dagster_home(settings)
-    if not home.is_dir():
+    configured = os.environ.get("DAGSTER_HOME")
+    home = Path(configured) if configured else settings.home / "dagster"
+    if configured and not home.is_dir():
         return BROKEN, f"DAGSTER_HOME is {home}, which is not a folder. Create it, or unset DAGSTER_HOME."
+    existing = next(folder for folder in (home.absolute(), *home.absolute().parents) if folder.exists())
+    if not os.access(existing, os.W_OK):
+        return BROKEN, f"{existing} cannot be written to. Change its owner, or set {variable('home')}."
+    if existing != home.absolute():
+        return MISSING, f"{home.absolute()} is not made yet: the first command that runs something makes it"
     from dagster import DagsterInstance
 
-    os.environ["DAGSTER_HOME"] = str(home)
-    with DagsterInstance.get() as instance:
-        return OK, f"instance in {home}, {instance.get_runs_count()} runs"
+    with DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+        return OK, f"instance in {home.absolute()}, {instance.get_runs_count()} runs"
 
 
 def _tracking(settings: Settings) -> tuple[str, str]:
-    tracking = build_tracking(settings)
+    tracking, where = build_tracking(settings), settings.tracking.safe_uri
     tracking.ping()
+    if not tracking.has_store:
+        return MISSING, f"{where} is not made yet: the first command that needs it makes it"
     production = tracking.registry.production()
-    where = settings.tracking.safe_uri
     if production is None:
         return MISSING, f"{where} answers; no version of {settings.tracking.model_name!r} is in production yet"
     return OK, f"{where} answers; version {production.number} of {settings.tracking.model_name!r} is in production"
 
 
 def _raw_data(settings: Settings) -> tuple[str, str]:
-    days = build_store(settings).partitions("raw_data")
+    store = build_store(settings)
+    days = store.partitions("raw_data")
     if days:
+        if wrong := list(unknown_columns(settings.steps, Records.of(store), days)):
+            return BROKEN, " ".join(wrong)
         return OK, f"{len(days)} days, {days[0]} … {days[-1]}"
     if settings.steps.source == "files":
         return MISSING, f"no day yet. Put files at {settings.data_dir}/raw/YYYY-MM-DD/data.csv (and target.csv)."

@@ -6,7 +6,10 @@ from mlops_assets.backends.docker.access import user
 from mlops_assets.backends.docker.engine import Engine, EngineError
 from mlops_assets.backends.docker.images import ImageError, check_image, default_images
 from mlops_assets.backends.docker.probe import check_data_root, check_writable
+from mlops_assets.runtime.foreign import ForeignProgramError, ForeignWork
+from mlops_assets.runtime.request import Request
 from mlops_assets.settings import Settings
+from mlops_assets.wiring.assembly import build_store
 
 _OK, _MISSING, _BROKEN = "ok", "missing", "broken"
 
@@ -22,11 +25,15 @@ def _images(settings: Settings) -> tuple[str, str]:
     if not _answers():
         return _NOT_CHECKED
     named, found = settings.docker.images, set()
+    ours = default_images(settings.steps.source, settings.docker.image_prefix)
     problems: dict[str, None] = {}
-    for step, image in {**default_images(settings.steps.source), **named}.items():
+    for step, image in {**ours, **named}.items():
         try:
-            found.add(str(check_image(Engine(), image, may_be_foreign=step in named)))
-        except ImageError as error:
+            checked = check_image(Engine(), image, may_be_foreign=step in named)
+            if checked.is_foreign:  # it may be, but not in the place of each step
+                ForeignWork(build_store(settings), Request(step, (), settings.steps))
+            found.add(str(checked))
+        except (ImageError, ForeignProgramError) as error:
             problems[str(error)] = None
     return (_BROKEN, " ".join(problems)) if problems else (_OK, ", ".join(sorted(found)))
 

@@ -10,7 +10,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from mlops_assets.cli.console import MISUSE, console, fail, print_json, progress
+from mlops_assets.checks.column_settings import unknown_columns
+from mlops_assets.checks.reference_day import Records
+from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.cli.spans import span
 from mlops_assets.settings import Settings
 from mlops_assets.steps.catalog import ASSETS
@@ -18,6 +20,8 @@ from mlops_assets.wiring.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from mlops_assets.cli.runs import RunOutcome
+
+MAKING, _FAILED = "making", "failed"
 
 
 def run_materialize(
@@ -48,23 +52,47 @@ def run_materialize(
             show_plan(pipeline, chosen, days, force=force or as_of, as_json=as_json)
         return
     run_id = str(uuid.uuid4())
-    backend.prepare(chosen, days, run_id)  # before Dagster is imported
+    with closing(backend):
+        backend.prepare(chosen, days, run_id)  # before Dagster is imported
+        outcome = _run(pipeline, chosen, days, run_id, force=force, as_of=as_of, as_json=as_json)
+    if not as_json and not {"raw_data", "processed"}.isdisjoint(chosen):
+        for line in unknown_columns(settings.steps, Records.of(pipeline.store), days):
+            errors.print(f"warning: {line}", style="yellow", markup=False, soft_wrap=True)
+    _report(outcome, chosen, days, as_json=as_json)
+
+
+def _run(
+    pipeline: Pipeline,
+    chosen: Sequence[str],
+    days: Sequence[str],
+    run_id: str,
+    *,
+    force: bool,
+    as_of: bool,
+    as_json: bool,
+) -> RunOutcome:
+    """Run with progress."""
     from mlops_assets.cli.instance import open_instance
-    from mlops_assets.cli.runs import run_assets
+    from mlops_assets.cli.runs import PLANNING, RECORDING, run_assets
 
     total = len(chosen) * len(days)
-    with closing(backend), open_instance(settings) as instance, progress(total, hidden=as_json) as bar:
-        failed = 0
+    with open_instance(pipeline.settings) as instance, progress(3 * total, hidden=as_json) as advance:
+        counts: Counter[str] = Counter()
+
+        def on_event(doing: str, asset: str, ds: str) -> None:
+            counts[doing] += 1
+            # A day that is up to date is recorded without having been made.
+            made = max(counts[MAKING], counts[RECORDING])
+            so_far = f" ({counts[_FAILED]} failed)" if counts[_FAILED] else ""
+            advance(f"{doing} {asset} {ds}{so_far}", counts[PLANNING] + made + counts[RECORDING])
 
         def on_result(asset: str, ds: str, error: str | None) -> None:
-            nonlocal failed
-            failed += bool(error)
-            so_far = f" ({failed} failed)" if failed else ""
-            bar.update(bar.task_ids[0], advance=1, description=f"{asset} {ds}{so_far}")
+            counts[_FAILED] += bool(error)
+            on_event(MAKING, asset, ds)
 
-        outcome = run_assets(pipeline, instance, chosen, days, on_result, run_id, force=force or as_of, as_of=as_of)
-        bar.update(bar.task_ids[0], completed=total)
-    _report(outcome, chosen, days, as_json=as_json)
+        return run_assets(
+            pipeline, instance, chosen, days, on_result, run_id, force=force or as_of, as_of=as_of, on_event=on_event
+        )
 
 
 def _days(settings: Settings, partition: str | None, first: str | None, last: str | None) -> list[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -20,6 +21,7 @@ from mlops_assets.assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from mlops_assets.assets.resources import build_resources
 from mlops_assets.backends.process_id import process_tag
 from mlops_assets.cli.console import FAILED, STOPPED
+from mlops_assets.housekeeping.dagster_internals import was_interrupted
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 from mlops_assets.steps.catalog import ASSETS, STEPS
 
@@ -35,6 +37,19 @@ INTERRUPTED, _RUN = failures.INTERRUPTED, "run"
 
 OnResult = Callable[[str, str, str | None], None]
 """Called with asset, partition (or ``""``) and error after each day."""
+
+OnEvent = Callable[[str, str, str], None]
+"""Called with `PLANNING` or `RECORDING`, asset and partition."""
+
+PLANNING, RECORDING = "planning", "recording"
+"""What Dagster does with each day of each asset before the first step, and when its step is done.
+
+On SQLite each takes milliseconds: minutes for a range of decades.
+"""
+_EVENTS = {
+    dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED: PLANNING,
+    dg.DagsterEventType.ASSET_MATERIALIZATION: RECORDING,
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +84,7 @@ class RunOutcome:
 
 
 class _Observed:
-    """A backend that reports each result, and an interruption before Dagster takes it for a failure."""
+    """A backend that reports each result."""
 
     def __init__(self, backend: Backend, on_result: OnResult) -> None:
         self._backend, self._on_result = backend, on_result
@@ -84,17 +99,12 @@ class _Observed:
 
     def _run(self, request: Request, context: dg.AssetExecutionContext | None) -> Generator[PartitionResult | None]:
         asset = STEPS[request.step].asset
-        try:
-            with closing(self._backend.run(request, context)) as results:
-                yield None
-                for result in results:
-                    if asset in ASSETS:
-                        self._on_result(asset, result.partition, result.error)
-                    yield result
-        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            if context is not None:
-                context.instance.report_run_canceling(context.run)
-            raise
+        with closing(self._backend.run(request, context)) as results:
+            yield None
+            for result in results:
+                if asset in ASSETS:
+                    self._on_result(asset, result.partition, result.error)
+                yield result
 
 
 def _plain(value: dg.MetadataValue[Any]) -> Any:
@@ -114,6 +124,7 @@ def run_assets(
     *,
     force: bool = False,
     as_of: bool = False,
+    on_event: OnEvent = lambda _doing, _asset, _ds: None,
 ) -> RunOutcome:
     """Materialize assets for consecutive days in one run.
 
@@ -126,19 +137,61 @@ def run_assets(
         run_id: Of the run, if the backend was prepared for one.
         force: Of several days, make also those that are up to date.
         as_of: Predict each day with a version that has not seen it.
+        on_event: Called before and after each asset's day is made, too.
     """
-    for signal_number in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
-        signal.signal(signal_number, signal.default_int_handler)
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # an interruption while it closes a connection
     run_id = run_id or str(uuid.uuid4())
+    instance.add_event_listener(run_id, partial(_listen, instance, on_event))
+    logs = instance.compute_log_manager
+    logs.capture_logs = partial(_captured, logs.capture_logs)  # type: ignore[method-assign]
     try:
         return _executed(pipeline, instance, assets, days, on_result, run_id, force=force, as_of=as_of)
     except KeyboardInterrupt:  # before the first step or after the last one
         return RunOutcome(run_id, False, {}, 0, {}, {_RUN: INTERRUPTED})
     finally:
+        del logs.capture_logs
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             instance.report_run_canceled(run)
+
+
+def _listen(instance: DagsterInstance, on_event: OnEvent, entry: dg.EventLogEntry) -> None:
+    """Pass on what Dagster does with a day; say that the run is cancelled before Dagster takes it for failed.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted while it records what a step made, at which it does not look by itself.
+    """
+    event = entry.dagster_event
+    if event is None:
+        return
+    if event.is_step_failure and failures.message_of_step(event) == INTERRUPTED:
+        _cancel(instance, entry.run_id)
+    elif event.event_type in _EVENTS and event.asset_key is not None:
+        on_event(_EVENTS[event.event_type], event.asset_key.path[-1], event.partition or "")
+        if was_interrupted():
+            _cancel(instance, entry.run_id)
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _captured(capture: Callable[..., AbstractContextManager[Any]], *given: Any) -> Iterator[Any]:
+    """Capture a step's output by Dagster's helper processes, which do not die, with tracebacks, of a Ctrl-C for us.
+
+    They inherit which signals are blocked when they are started.
+    """
+    with ExitStack() as stack:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            captured = stack.enter_context(capture(*given))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield captured
+
+
+def _cancel(instance: DagsterInstance, run_id: str) -> None:
+    run = instance.get_run_by_id(run_id)
+    if run is not None:
+        instance.report_run_canceling(run)
 
 
 def _executed(

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
+from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 from dagster._core.scheduler.instigation import TickStatus
+from dagster._utils.interrupts import pop_captured_interrupt
 from dagster._utils.schedules import cron_string_iterator, get_latest_completed_cron_tick, is_valid_cron_string
 
 if TYPE_CHECKING:
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AssetJob",
+    "add_metadata",
     "delete_event_file",
     "failed_ticks",
     "is_switched_on",
     "is_valid_cron_string",
     "latest_cron_tick",
     "next_cron_tick",
+    "was_interrupted",
 ]
 
 
@@ -51,6 +55,23 @@ def failed_ticks(instance: dg.DagsterInstance, after: float) -> Iterator[Instiga
         yield from instance.get_ticks(
             state.instigator_origin_id, state.selector_id, after=after, statuses=[TickStatus.FAILURE]
         )
+
+
+def add_metadata(context: dg.AssetExecutionContext, metadata: Mapping[str, Mapping[str, Any]]) -> None:
+    """``context.add_asset_metadata`` for many partitions of the step's asset; partition -> metadata.
+
+    Each call of Dagster's own goes through all partitions of the run: twenty minutes for those of 57 years.
+    """
+    step = context.get_step_execution_context()
+    found = dict(step._metadata_accumulator.per_output_metadata)  # noqa: SLF001
+    for ds, one in metadata.items():
+        found[AssetMetadataHandle(asset_key=context.asset_key, partition_key=ds)] = one
+    step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=found)  # noqa: SLF001
+
+
+def was_interrupted() -> bool:
+    """Whether there was a Ctrl-C or SIGTERM since the last call that Dagster keeps until the next step begins."""
+    return pop_captured_interrupt()
 
 
 def delete_event_file(instance: dg.DagsterInstance, run_id: str) -> None:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
+from mlops_assets.addresses import without_credentials
 from mlops_assets.declared import Setting
 from mlops_assets.errors import SettingsError
-from mlops_assets.tracking.config import without_credentials
 
 PREFIX = "MLOPS_"
 _MAX_SHOWN = 200

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+from mlops_assets.addresses import FILES, shown, without_credentials
 from mlops_assets.declared import setting
 
 DEFAULT_NAME = "mlops-assets"
@@ -14,23 +15,7 @@ DEFAULT_NAME = "mlops-assets"
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``make dev`` serves MLflow's UI."""
 
-_URI = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"<>]*")
-_FILES = ("sqlite", "file")  # an @ in these is part of a path
 _SHORT = 2  # a secret of this length is replaced only where it stands in a URI: it would hit ordinary text
-
-
-def without_credentials(text: str) -> str:
-    """Remove user, password and query values from every URI in a text, so it can be shown or logged."""
-    return _URI.sub(lambda match: _safe(match.group()), text)
-
-
-def _safe(uri: str) -> str:
-    """A URI up to its query, without what comes before its last ``@``: a password may hold any character."""
-    scheme, _, rest = uri.partition("://")
-    if not scheme.startswith(_FILES):
-        rest = rest.rpartition("@")[2]
-    address, question_mark, _ = rest.partition("?")
-    return f"{scheme}://{address}{question_mark and '?…'}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,13 +100,13 @@ class TrackingConfig:
     @property
     def safe_uri(self) -> str:
         """The URI without credentials, for messages."""
-        return _safe(self.uri)
+        return shown(self.uri)
 
     @property
     def ui_base(self) -> str | None:
         """Base of MLflow's UI for links, without credentials, query and trailing slash; ``None``: there is none."""
         base = self.ui_url or (self.uri if self.is_server else None)
-        return _safe(base).partition("?")[0].rstrip("/") if base else None
+        return shown(base).partition("?")[0].rstrip("/") if base else None
 
     def redact(self, text: str) -> str:
         """Remove the credentials of the URIs from a text of another origin (an exception, a log line)."""
@@ -140,15 +125,14 @@ def _check_uri(setting: str, uri: str, expected: str, *, needs_host: bool) -> No
     """
     fault = _fault(uri, needs_host=needs_host)
     if fault:
-        shown = _safe(uri) if "://" in uri else uri.rpartition("@")[2]
-        raise ValueError(f"{setting} is {shown!r}: {fault}. Expected {expected}.")
+        raise ValueError(f"{setting} is {shown(uri)!r}: {fault}. Expected {expected}.")
 
 
 def _fault(uri: str, *, needs_host: bool) -> str:
     scheme, separator, rest = uri.partition("://")
     if not (scheme and separator):
         return "no scheme://"
-    if scheme.startswith(_FILES):
+    if scheme.startswith(FILES):
         return "" if rest.startswith("/") and rest.strip("/").partition("?")[0] else "no path of a file"
     if re.search(r"[\s\x00-\x1f]", uri):
         return "it holds spaces"
@@ -164,7 +148,7 @@ def _fault(uri: str, *, needs_host: bool) -> str:
 def _secrets(uri: str) -> set[str]:
     """The password (or the only user info) and the values of the query, as written and decoded."""
     rest = uri.partition("://")[2]
-    userinfo = "" if uri.startswith(_FILES) else rest.rpartition("@")[0]
+    userinfo = "" if uri.startswith(FILES) else rest.rpartition("@")[0]
     user, colon, password = userinfo.partition(":")
     written = {password if colon else user}
     written |= {one.partition("=")[2] for one in rest.partition("?")[2].split("&")}

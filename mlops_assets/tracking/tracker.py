@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from mlops_assets.tracking.client import Connection
+from mlops_assets.tracking.client import Connection, sqlite_path
 from mlops_assets.tracking.entities import Version
 from mlops_assets.tracking.errors import TrackingError
 from mlops_assets.tracking.ping import ping
@@ -62,6 +62,12 @@ class Tracking(Recorder):
             TrackingError: It cannot, known after seconds; the message says what to do.
         """
         ping(self.config)
+
+    @property
+    def has_store(self) -> bool:
+        """Whether MLflow's database exists, or is a server's; the first connection makes one of SQLite."""
+        path = sqlite_path(self.config)
+        return path is None or path.exists()
 
     def links(self, version: Version) -> dict[str, str]:
         """Addresses of a version and its run in MLflow's UI, by name; without those that are not known."""

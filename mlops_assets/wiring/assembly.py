@@ -123,18 +123,25 @@ def build_alerting(settings: Settings, launcher: Launcher, tracking: Tracking) -
     if not settings.alerts.urls:
         return None
     from mlops_assets.alerts.late_data import LateData
+    from mlops_assets.alerts.old_model import OldModel
     from mlops_assets.alerts.outbox import Outbox
     from mlops_assets.alerts.sensor import Alerting
     from mlops_assets.automation.config import DAILY_JOBS
 
-    names = build_names(settings)
+    names, pinned = build_names(settings), settings.tracking.model_version
     late = LateData(
         names,
         jobs=lambda instance: [job for job in DAILY_JOBS if launcher.is_on(instance, job)],
         overdue=launcher.overdue,
         due_at=lambda job, ds: launcher.calendars[job].due_at(ds),
-        had_model=lambda: settings.tracking.model_version is not None or bool(tracking.registry.history()),
+        had_model=lambda: pinned is not None or bool(tracking.registry.history()),
         deadline_hours=launcher.config.deadline_hours,
+    )
+    old_model = OldModel(
+        names,
+        serving=lambda: tracking.registry.version(pinned) if pinned else tracking.registry.production(),
+        max_age_days=settings.alerts.model_max_age_days,
+        link=tracking.version_url,
     )
     return Alerting(
         names=names,
@@ -144,4 +151,5 @@ def build_alerting(settings: Settings, launcher: Launcher, tracking: Tracking) -
         dagster_url=settings.alerts.dagster_url,
         seconds=settings.automation.sensor_seconds,
         late=late,
+        old_model=old_model,
     )

@@ -175,6 +175,23 @@ def test_an_undecided_version_is_judged_again_when_there_are_more_rows(project):
     assert made.tracking.registry.version(1).verdict.outcome == "promoted"
 
 
+def test_a_version_that_the_newest_rows_do_not_fit_does_not_keep_the_gate_from_judging_others(project):
+    # given nothing in production, an undecided version, and a column that holds words from the next day on
+    made = project(estimator="logistic_regression")
+    made.deliver(DS, *mixed(40))
+    made.materialize("raw_data", *TRAIN)
+    made.deliver(NEXT, *mixed(400, seed=1, first_id=1_000, amount=lambda row: f"word {row % 5}"))
+    # when a person accepts the change, a version is trained on it, and both are judged
+    made.materialize("raw_data", ds=NEXT)
+    made.materialize("processed", ds=NEXT)
+    made.materialize("split", "model", "metrics", "production_model", ds=NEXT)
+    # then the one that fits is in production, and of the other one it is said why not
+    first, second = (one.verdict for one in made.tracking.registry.versions())
+    assert second.outcome == "promoted"
+    assert first.outcome == "undecided"
+    assert "held-out rows fit version 1" in first.reason
+
+
 # --- what fails ---
 
 

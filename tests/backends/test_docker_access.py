@@ -14,7 +14,7 @@ from mlops_assets.backends.docker.attachment import socket_of
 from mlops_assets.backends.docker.config import DockerConfig
 from mlops_assets.backends.docker.engine import Engine, EngineAwayError, EngineError
 from mlops_assets.backends.docker.images import default_images
-from mlops_assets.backends.docker.lines import Lines
+from mlops_assets.backends.docker.lines import SHOWN_BYTES, Lines, PassedOn
 from mlops_assets.steps.catalog import STEPS
 
 
@@ -52,6 +52,7 @@ def test_images_by_step():
     assert set(images) == set(STEPS)
     assert {step for step, image in images.items() if "/model:" in image} == {"train", "evaluate", "score", "predict"}
     assert "/model:" in default_images("sklearn:iris")["generate"]
+    assert default_images("", "localhost:5000/team")["split"].startswith("localhost:5000/team/data:")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can hand over")
@@ -85,6 +86,17 @@ def test_lines_are_whole_however_they_come_and_bounded():
     assert lines.rest() == []
 
 
+def test_what_is_passed_on_to_the_compute_log_has_an_end():
+    # given a step that prints without end / when its lines are passed on
+    passed_on, stream = PassedOn(), io.StringIO()
+    for _ in range(200):
+        passed_on.write(["x" * 1_000_000], stream)
+    # then the log has a limit and says so, once
+    text = stream.getvalue()
+    assert len(text) < SHOWN_BYTES + 2_000_000
+    assert text.endswith("(the step has printed more than 64 MiB: the rest is not shown)\n")
+
+
 def test_docker_py_still_gives_the_socket_below_an_attached_stream():
     # given what docker-py makes of a connection
     one, other = socket.socketpair()
@@ -102,10 +114,19 @@ def test_an_engine_that_cannot_be_used_is_an_error_with_the_remedy(monkeypatch, 
     with pytest.raises(EngineAwayError, match=r"could not be reached: .* Start it"):
         _ = Engine().client
     # given a password in its address / then no message shows it
-    monkeypatch.setenv("DOCKER_HOST", "tcp://user:hunter2@127.0.0.1:9")
-    with pytest.raises(EngineAwayError) as refused:
-        _ = Engine().client
-    assert "hunter2" not in str(refused.value)
+    for address in (
+        "tcp://user:hunter2@127.0.0.1:9",
+        "tcp://user:a@hunter2@127.0.0.1:9",
+        "tcp://user:a/hunter2@127.0.0.1:9",
+        "user:hunter2@127.0.0.1:9",
+        "nonsense://user:hunter2@127.0.0.1:9",
+        "http://127.0.0.1:9?token=hunter2",
+    ):
+        monkeypatch.setenv("DOCKER_HOST", address)
+        with pytest.raises(EngineError) as refused:
+            _ = Engine().client
+        assert "127.0.0.1:9" in str(refused.value)
+        assert "hunter2" not in f"{refused.value} {Engine().address}", address
     # given a socket that this user may not open / then it is not "start it"
     with pytest.raises(EngineError, match="group docker") as refused, Engine().errors("answer"):
         raise docker.errors.DockerException("('Connection aborted.', PermissionError(13, 'Permission denied'))")

@@ -20,7 +20,13 @@ def start(folder, *arguments, **environment):
     command = [sys.executable, "-m", "mlops_assets.cli", *arguments]
     settings = {"MLOPS_ROWS_PER_DAY": "300", "MLOPS_WORKERS": "0", "PYTHONPATH": str(ROOT), **environment}
     return subprocess.Popen(
-        command, cwd=folder, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=folder,
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -47,21 +53,45 @@ def test_two_commands_at_once_on_a_fresh_home(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_ends_its_run_as_canceled(tmp_path, how):
-    # given a command at work
+    # given a command at work, with worker processes
     span = ("--from", "2026-01-01", "--to", "2026-03-31")
-    process = start(tmp_path, "materialize", "raw_data", *span, MLOPS_ROWS_PER_DAY="20000")
+    process = start(tmp_path, "materialize", "raw_data", *span, MLOPS_ROWS_PER_DAY="20000", MLOPS_WORKERS="2")
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("data/raw/*/data.csv")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    # when it is interrupted
-    process.send_signal(how)
+    # when it is interrupted, with all of its helpers, as a terminal does
+    os.killpg(process.pid, how)
     said, _ = process.communicate()
     # then it says so, without a traceback, and Dagster has the run as cancelled
     assert process.returncode == 130, said
     assert "interrupted; finished days are kept" in said
     assert "Traceback" not in said
     assert [run.status for run in runs(tmp_path)] == [dg.DagsterRunStatus.CANCELED]
+
+
+@pytest.mark.slow
+def test_an_interruption_while_dagster_records_many_days(tmp_path):
+    # given a command that has made many days, of which Dagster records one day after the other
+    span = {"MLOPS_START_DATE": "2020-01-01", "MLOPS_ROWS_PER_DAY": "20"}
+    process = start(tmp_path, "materialize", "raw_data", "--from", "2020-01-01", "--to", "2021-06-30", **span)
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob("data/raw/2021-06-30")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    with dg.DagsterInstance.from_config(str(tmp_path / ".mlops" / "dagster")) as instance:
+        while not instance.fetch_materializations(dg.AssetKey("raw_data"), limit=1).records:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+    # when it is interrupted
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate()
+    # then it ends, and not only after the last day
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert [run.status for run in runs(tmp_path)] == [dg.DagsterRunStatus.CANCELED]
+    with dg.DagsterInstance.from_config(str(tmp_path / ".mlops" / "dagster")) as instance:
+        assert len(instance.get_materialized_partitions(dg.AssetKey("raw_data"))) < 547
 
 
 @pytest.mark.parametrize(

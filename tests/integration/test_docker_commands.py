@@ -96,7 +96,7 @@ def test_nothing_is_left_when_dagster_is_stopped_or_killed(start, command, image
     assert command("materialize", "split", "--partition", DAY)["success"]
 
 
-def test_the_doctor_looks_into_containers(command, tmp_path, ours):
+def test_the_doctor_looks_into_containers(command, tmp_path, built, ours):
     def findings(code=0, **variables):
         return {one["check"]: one for one in command("doctor", code=code, **variables)["findings"]}
 
@@ -109,6 +109,18 @@ def test_the_doctor_looks_into_containers(command, tmp_path, ours):
     found = findings(1, MLOPS_IMAGES="train=mlops-assets/none:1", HOST_DATA_DIR=str(tmp_path / "elsewhere"))
     assert "make images" in found["images"]["detail"]
     assert "Set HOST_DATA_DIR" in found["data_root_in_containers"]["detail"]
+    # and an image of somebody else in the place of a step that it cannot replace, and a user that cannot write
+    foreign = built("FROM scratch", "LABEL any=thing")
+    assert findings(MLOPS_IMAGES=f"process={foreign}")["images"]["state"] == "ok"
+    found = findings(1, MLOPS_IMAGES=f"train={foreign}")
+    assert "Step train cannot be replaced by a program without our code" in found["images"]["detail"]
+    if os.getuid() == 0:
+        os.chown(tmp_path / "data" / "split", 4321, 4321)
+        found = findings(1, MLOPS_DOCKER_USER="4242:4242")
+        refused = found["data_root_in_containers"]["detail"]
+        assert f"{tmp_path}/data/split" in refused
+        assert "Let user 4242:4242 write there" in refused
+        os.chown(tmp_path / "data" / "split", 0, 0)
     # and an engine that is down is reported once
     found = findings(1, DOCKER_HOST="unix:///nonexistent/docker.sock")
     states = {name: found[name]["state"] for name in ("docker_engine", "images", "data_root_in_containers")}

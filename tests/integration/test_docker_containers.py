@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -14,10 +13,10 @@ import dagster as dg
 import docker
 import pytest
 from container_steps import DAY, RUN_STEP, SLOW, is_at_work
+from idle_proxy import idle_proxy
 
 from mlops_assets.backends.docker.access import IMAGE_USER
 from mlops_assets.backends.docker.answers import StepFailedError
-from mlops_assets.backends.docker.container import StepContainer
 from mlops_assets.backends.docker.engine import EngineError
 from mlops_assets.backends.docker.images import ImageError, default_images
 from mlops_assets.backends.docker.labels import RUN_ID
@@ -181,6 +180,7 @@ def test_a_container_is_confined_and_gone_when_it_is_cancelled(docker_settings, 
     assert host["Memory"] == host["MemorySwap"] == 512 * 2**20
     assert host["NanoCpus"] == 5e8
     assert host["PidsLimit"] == 512
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "16m"}}
     assert "size=25%" in host["Tmpfs"]["/tmp"]
     assert not config["User"].startswith("0")
     mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"] if mount["Type"] == "bind"}
@@ -393,51 +393,58 @@ def test_missing_stale_and_foreign_images_and_a_missing_engine(
         in_container(docker_settings(), "split")
 
 
-def test_a_silent_step_is_heard_of(docker_settings, image_of, in_container, made, ours):
-    # given a step that says nothing for a while, with a heartbeat that is quicker than usual
-    code = (
-        "import mlops_assets.runtime.pipes as pipes, mlops_assets.steps.split as module, time;"
-        "pipes._HEARTBEAT_SECONDS = 0.05; original = module.split;"
-        "module.split = lambda *given: (time.sleep(1), original(*given))[1]"
-    )
-    settings = docker_settings(images={"split": image_of("split", code + RUN_STEP)})
+def test_our_images_under_another_name_are_ours(docker_settings, docker_client, in_container, made, ours):
+    # given our image, named for a registry
+    image = docker_client.images.get(default_images("")["split"])
+    name = default_images("", "localhost:5000/team")["split"]
+    image.tag(name)
+    settings = docker_settings(image_prefix="localhost:5000/team")
     made(settings, "generate", "process")
-    beats = []
-    threads = threading.active_count()
-    from mlops_assets.backends.docker import client
-
-    original = client._Lines.read
-    client._Lines.read = lambda self, line: (beats.append(line), original(self, line))[1]
-    # when it runs
+    # when a step runs in it / then it is done, and no recipe has the image's ID
     try:
         (result,) = in_container(settings, "split")
+        with closing(build_backend(settings)) as backend:
+            assert backend.recipe_image("split") == ""
+            assert backend.image_id("split") == image.id
     finally:
-        client._Lines.read = original
-    # then empty lines have come, and changed nothing
+        docker_client.images.remove(name)
     assert result.error is None
-    assert beats.count("") >= 5
-    assert threading.active_count() <= threads + 1
 
 
-def test_a_proxy_that_ends_the_connection_that_waits_changes_nothing(
-    docker_settings, image_of, in_container, made, ours, monkeypatch
+@pytest.fixture
+def behind_proxy(monkeypatch):
+    """The engine behind a proxy that ends connections which are silent for 3 seconds; gives how many it has ended."""
+    with idle_proxy("/var/run/docker.sock", seconds=3.0) as (port, ended):
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+        yield ended
+
+
+def test_a_proxy_that_ends_silent_connections_changes_nothing(
+    docker_settings, image_of, in_container, in_a_run, made, ours, behind_proxy
 ):
-    # given an engine behind a proxy that ends silent connections, such as the one that waits for the end
-    original = StepContainer._start
+    # given a step that is silent for longer than the proxy allows, with a heartbeat that is quicker than usual
+    beating = "import mlops_assets.runtime.pipes as pipes; pipes._HEARTBEAT_SECONDS = 0.2;"
+    slow = (
+        f"{beating} import mlops_assets.steps.process as module, time; original = module.process;"
+        "module.process = lambda *given: (time.sleep(9), original(*given))[1]"
+    )
+    settings = docker_settings(images={"process": image_of("process", slow + RUN_STEP)})
+    made(settings, "generate")
 
-    def start(self):
-        original(self)
-        self._removal.close()
+    def both(context):
+        with closing(build_backend(settings)) as backend:
+            backend.prepare(["processed", "split"], [DAY], context.run.run_id)
+            requests = [Request(step, (DAY,), settings.steps) for step in ("process", "split")]
+            return [result for request in requests for result in backend.run(request, context)]
 
-    monkeypatch.setattr(StepContainer, "_start", start)
-    settings = docker_settings()
-    made(settings, "generate", "process")
-    # when a step runs / then it is done
-    (result,) = in_container(settings, "split")
-    assert result.error is None
+    # when it runs / then it is done, though the connection that waited for its end was ended
+    # and so is the next one, whose container had waited for its order
+    assert [one.error for one in in_a_run(both)] == [None, None]
+    assert behind_proxy
     # and how one ended that failed is known
+    failing = docker_settings(images={"split": image_of("split", "import sys, time; time.sleep(0.5); sys.exit(7)")})
     with pytest.raises(StepFailedError, match="exit code 7"):
-        in_container(docker_settings(images={"split": image_of("split", "import sys; sys.exit(7)")}), "split")
+        in_container(failing, "split")
 
 
 def test_a_context_of_dagster_is_needed(docker_settings):

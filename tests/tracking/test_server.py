@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from mlflow_server import mlflow_server
 from tracking_samples import config, real, trained
 
 from mlops_assets.tracking import Tracking, TrackingError, Verdict
@@ -67,33 +65,8 @@ def whole_life(tracking, folder):
 
 @pytest.fixture
 def server(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        str(tmp_path / "files"),
-    ]
-    env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (tmp_path / "server.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=env, cwd=tmp_path, start_new_session=True)
-    tracking = Tracking(config(tmp_path, uri=f"http://127.0.0.1:{port}"))
-    try:
-        deadline = time.monotonic() + 300
-        while True:
-            try:
-                tracking.ping()
-                break
-            except TrackingError:
-                assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "server.log").read_text()
-                time.sleep(0.3)
-        yield tracking
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+    with mlflow_server(tmp_path) as address:
+        yield Tracking(config(tmp_path, uri=address))
 
 
 def test_on_a_server(server, tmp_path, capfd):

@@ -7,6 +7,8 @@ channel itself. ``tests/backends/test_docker_access.py`` fails when this changes
 
 from __future__ import annotations
 
+import select
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,17 @@ class Attachment:
         """Write a line to standard input. A container that is gone does not read it; how it ended says why."""
         with suppress(OSError):
             self._socket.sendall(line.encode() + b"\n")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the other end has not closed the connection, as far as can be seen without reading from it."""
+        try:
+            readable, _, _ = select.select([self._socket], [], [], 0)
+            return not readable or self._socket.recv(1, socket.MSG_PEEK) != b""
+        except OSError:
+            return False
+        except (TypeError, ValueError):  # over TLS and SSH nothing can be read in advance
+            return True
 
     def frames(self) -> Iterator[tuple[bool, bytes]]:
         """Pieces of output as they come, which end anywhere; whether each is of standard output (else of error)."""

@@ -120,7 +120,7 @@ class DockerBackend:
         """
         if step not in self._config.images:
             return ""
-        image, ours = self._image(step), find_image(self._engine, default_images(self.params.source)[step])
+        image, ours = self._image(step), find_image(self._engine, self._default_image(step))
         return "" if ours is not None and ours.id == image.id else image.id
 
     def image_id(self, step: str) -> str:
@@ -143,8 +143,11 @@ class DockerBackend:
     def _image(self, step: str) -> Image:
         """The image that a step runs in, unless the image that trained its model does."""
         named = self._config.images.get(step)
-        name = named or default_images(self.params.source)[step]
+        name = named or self._default_image(step)
         return check_image(self._engine, name, may_be_foreign=named is not None)
+
+    def _default_image(self, step: str) -> str:
+        return default_images(self.params.source, self._config.image_prefix)[step]
 
     def _by_image(self, request: Request) -> list[tuple[Image, list[str]]]:
         """The images that run a request, each with its partitions.

@@ -13,6 +13,8 @@ import dagster as dg
 from dagster_docker import PipesDockerClient
 from dagster_pipes import PIPES_PROTOCOL_VERSION_FIELD, PipesDefaultMessageWriter
 
+from mlops_assets.backends.docker.lines import PassedOn
+
 if TYPE_CHECKING:
     from dagster import PipesMessageHandler
 
@@ -62,6 +64,7 @@ class _Lines(dg.PipesMessageReader):
 
     def __init__(self) -> None:
         self._handler: PipesMessageHandler | None = None
+        self._beside = PassedOn()
 
     @contextmanager
     def read_messages(self, handler: PipesMessageHandler) -> Iterator[Mapping[str, Any]]:
@@ -75,14 +78,15 @@ class _Lines(dg.PipesMessageReader):
             return None  # a heartbeat
         message = _message(line)
         if message is None:
-            sys.stdout.write(line + "\n")  # an image whose process prints beside its messages
+            self._beside.write([line], sys.stdout)  # an image whose process prints beside its messages
             return None
         try:
             if message["method"] == "report_custom_message":
                 return message["params"]["payload"]
             self._handler.handle_message(message)  # type: ignore[arg-type]  # checked by the handler
         except Exception as error:  # an image that is not ours may send anything
-            sys.stderr.write(f"A message of the container was not understood ({error}): {line:.500}\n")
+            said = f"A message of the container was not understood ({error}): {line:.500}"
+            self._beside.write([said], sys.stderr)
         return None
 
     @property

@@ -10,6 +10,9 @@ from pathlib import Path
 from mlops_assets.declared import pairs, setting
 from mlops_assets.steps.catalog import STEPS
 
+IMAGE_PREFIX = "mlops-assets"
+"""What `make images` puts before the names of our images."""
+
 
 def _by_step(value: Mapping[str, str]) -> Mapping[str, str]:
     if unknown := sorted(set(value) - set(STEPS)):
@@ -35,6 +38,14 @@ def _numeric_user(value: str | None) -> str | None:
     return value
 
 
+def _image_prefix(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([\w.:/-]*[a-z0-9])?", value):
+        raise ValueError(
+            "expected what stands before /data and /model in the images' names, such as localhost:5000/team"
+        )
+    return value
+
+
 def _absolute(value: Path | None) -> Path | None:
     if value is not None and not value.is_absolute():
         raise ValueError("expected an absolute path on the host of the Docker engine")
@@ -53,6 +64,11 @@ class DockerConfig:
     data_dir: Path
     images: Mapping[str, str] = setting(
         {}, "Images of single steps instead of our own: `train=team/train:7,predict=…`.", parse=pairs, check=_by_step
+    )
+    image_prefix: str = setting(
+        IMAGE_PREFIX,
+        "Registry and folder of our own images, as in `make images IMAGE_PREFIX=registry.example.com/team`.",
+        check=_image_prefix,
     )
     networks: Mapping[str, str] = setting(
         {},

@@ -111,6 +111,18 @@ class StepContainer:
         self._api.start(self.name)
         self._is_started = True
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it can take an order: a proxy may have ended its silent connection, and with it its input."""
+        import docker.errors
+        import requests
+
+        if self._attachment is None or not self._attachment.is_open:
+            return False
+        with suppress(docker.errors.APIError, requests.RequestException):
+            return bool(self._api.inspect_container(self.name)["State"]["Running"])
+        return False
+
     def send(self, line: str) -> None:
         """Write a line to its standard input."""
         assert self._attachment is not None  # noqa: S101  # it was started

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_assets.addresses import shown, without_credentials
 from mlops_assets.errors import MlopsAssetsError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 SECONDS_TO_ANSWER = 60
 _DEFAULT = "unix:///var/run/docker.sock"
-_PASSWORD = re.compile(r"(//[^/@:]*):[^/@]*@")
 
 
 class EngineError(MlopsAssetsError):
@@ -43,7 +42,13 @@ class Engine:
         import docker
 
         with self.errors("answer"):
-            client = docker.from_env(timeout=SECONDS_TO_ANSWER)
+            try:
+                client = docker.from_env(timeout=SECONDS_TO_ANSWER)
+            except ValueError:  # whose message may quote a part of a password
+                raise EngineError(
+                    f"DOCKER_HOST is {self.address!r}: host or port is malformed, or a password in it is not"
+                    " percent-encoded. Expected unix:///path, tcp://host:port or ssh://host."
+                ) from None
             client.ping()
         return client
 
@@ -55,9 +60,9 @@ class Engine:
 
     @property
     def address(self) -> str:
-        """Where the engine is, without a password: ``DOCKER_HOST``, else the context of Docker's command line."""
+        """Where the engine is, without credentials: ``DOCKER_HOST``, else the context of Docker's command line."""
         if given := os.environ.get("DOCKER_HOST"):
-            return _PASSWORD.sub(r"\1@", given)
+            return shown(given)
         from docker.context import ContextAPI
         from docker.errors import DockerException
 
@@ -91,7 +96,8 @@ class Engine:
             kind = EngineAwayError if error.is_server_error() else EngineError
             raise kind(f"The Docker engine at {self.address} could not {doing}: {reason}") from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            reason = _PASSWORD.sub(r"\1@", str(error))
+            reason = str(error).replace(os.environ.get("DOCKER_HOST") or self.address, self.address)
+            reason = without_credentials(reason)
             where = f"The Docker engine at {self.address}"
             if "Permission denied" in reason:
                 raise EngineError(

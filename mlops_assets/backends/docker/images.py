@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_assets import __version__
+from mlops_assets.backends.docker.config import IMAGE_PREFIX
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.fingerprint import contract_digest, step_code_digest
 from mlops_assets.steps.catalog import STEPS
@@ -53,16 +54,17 @@ class Image:
         return f"{self.name} (version {self.labels.get(VERSION_LABEL)}, revision {revision})"
 
 
-def default_images(source: str) -> dict[str, str]:
+def default_images(source: str, prefix: str = IMAGE_PREFIX) -> dict[str, str]:
     """Step -> image as ``make images`` names them.
 
     Args:
         source: Of raw data: scikit-learn's samples need the image that has scikit-learn.
+        prefix: ``IMAGE_PREFIX`` of ``make images``.
     """
     images = {step: "model" if step in _MODEL_STEPS else "data" for step in STEPS}
     if source.startswith("sklearn:"):
         images["generate"] = "model"
-    return {step: f"mlops-assets/{name}:{__version__}" for step, name in images.items()}
+    return {step: f"{prefix}/{name}:{__version__}" for step, name in images.items()}
 
 
 def find_image(engine: Engine, name: str) -> Image | None:

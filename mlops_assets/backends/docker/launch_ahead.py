@@ -51,10 +51,10 @@ class LaunchAhead:
             self.start_next()
 
     def take(self, launch: Launch) -> StepContainer:
-        """The container that waits if it is the right one; else a new one."""
+        """The container that waits if it is the right one and has not ended meanwhile; else a new one."""
         if launch in self._plan:
             self._plan = self._plan[self._plan.index(launch) + 1 :]
-        if self._waiting is not None and self._waiting[0] == launch:
+        if self._waiting is not None and self._waiting[0] == launch and self._waiting[1].is_running:
             (_, container), self._waiting = self._waiting, None
             return container
         self.drop()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Sequence
+from typing import TextIO
 
 LINE_BYTES = 1 << 20
 MESSAGE_BYTES = 16 << 20
@@ -44,12 +46,30 @@ class Lines:
         return f"{line} … ({cut:,} bytes more)" if cut else line
 
 
+class PassedOn:
+    """Lines that are written to a stream of ours, where Dagster keeps them as the step's compute log; not too many."""
+
+    def __init__(self) -> None:
+        """Nothing is written yet."""
+        self._shown = 0
+
+    def write(self, lines: Sequence[str], stream: TextIO) -> None:
+        """Write these lines, or that there are too many."""
+        if not lines or self._shown > SHOWN_BYTES:
+            return
+        text = "\n".join((*lines, ""))
+        self._shown += len(text)
+        if self._shown > SHOWN_BYTES:
+            text += f"(the step has printed more than {SHOWN_BYTES >> 20} MiB: the rest is not shown)\n"
+        stream.write(text)
+
+
 class Log:
     """A container's standard error: passed on to ours, where Dagster keeps it as the step's compute log."""
 
     def __init__(self, *, echo: bool) -> None:
         """Start empty; with ``echo`` False lines are kept and not passed on."""
-        self._echo, self._shown = echo, 0
+        self._echo, self._passed_on = echo, PassedOn()
         self._lines = Lines(LINE_BYTES)
         self.last: deque[str] = deque(maxlen=_LAST_LINES)
 
@@ -63,10 +83,5 @@ class Log:
 
     def _pass_on(self, lines: list[str]) -> None:
         self.last.extend(line[:_LINE_SHOWN] for line in lines[-_LAST_LINES:] if line.strip())
-        if not lines or not self._echo or self._shown > SHOWN_BYTES:
-            return
-        text = "\n".join((*lines, ""))
-        self._shown += len(text)
-        if self._shown > SHOWN_BYTES:
-            text += f"(the step has printed more than {SHOWN_BYTES >> 20} MiB: the rest is not shown)\n"
-        sys.stderr.write(text)
+        if self._echo:
+            self._passed_on.write(lines, sys.stderr)

@@ -96,7 +96,7 @@ def _run(engine: Engine, config: DockerConfig, python: Sequence[str], directorie
     Raises:
         ProbeError: It failed; the message is its last line of standard error.
     """
-    image = check_image(engine, default_images("")["process"])  # and nothing is pulled
+    image = check_image(engine, default_images("", config.image_prefix)["process"])  # and nothing is pulled
     options = {
         **access.hardening(config),
         "entrypoint": ["python"],
