@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlops_assets.store import layout
@@ -11,8 +12,6 @@ from mlops_assets.store.manifest import Manifest
 from mlops_assets.store.publish import sha256
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mlops_assets.store.local import LocalStore
 
 
@@ -90,9 +89,16 @@ def _slim(manifest: Manifest) -> Manifest:
 def _files(folder: str) -> dict[str, Stamp]:
     try:
         with os.scandir(folder) as files:
-            return {one.name: _stamp(one.stat()) for one in files if not one.name.startswith(".") and one.is_file()}
+            return {one.name: _stamp(one.stat()) for one in files if not one.name.startswith(".") and _is_file(one)}
     except FileNotFoundError:  # it was removed while we looked
         return {}
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return Path(entry.path).is_file()  # a link in a loop, or through a file, is none; other errors are raised
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -130,6 +130,17 @@ def test_a_header_that_cannot_be_read_is_not_ready(watch, deliver, tmp_path, dat
     assert words in watch.look()[DAYS[0]].waits_for
 
 
+@pytest.mark.parametrize("target", ["data.csv", "/dev/null/data.csv", "/missing"])
+def test_a_link_that_leads_nowhere_is_no_delivery_and_keeps_no_other_day_waiting(watch, deliver, tmp_path, target):
+    # given a day whose file is a link to itself, through a file, or to what is not there
+    (tmp_path / "data" / "raw" / DAYS[0]).mkdir(parents=True)
+    (tmp_path / "data" / "raw" / DAYS[0] / "data.csv").symlink_to(target)
+    deliver(DAYS[1], marker=True)
+    # when it is looked for / then the other day is ready
+    assert watch.ready() == [DAYS[1]]
+    assert watch.look()[DAYS[0]].waits_for == f"raw/{DAYS[0]}/data.csv is missing"
+
+
 def test_what_is_registered_is_done_until_other_content_comes(watch, deliver, register, tmp_path):
     # given a day that was delivered and registered
     deliver(DAYS[0], marker=True)
