@@ -103,6 +103,11 @@ def check_header(text: bytes, source: str, delimiter: str) -> tuple[list[str], b
     start = text.lstrip(b"\r\n")
     header, _, body = start.partition(b"\n")
     line = header.decode("utf-8-sig").rstrip("\r")
+    if line.count('"') % 2:
+        raise DataError(
+            f"{source}: the header is {line[:_SHOWN]!r}, in which a quote is opened and not closed. Expected all column"
+            " names in one line, without line breaks in them. Write the file again (in pandas: to_csv)."
+        )
     try:
         names = next(csv.reader(io.StringIO(line), delimiter=delimiter))
     except csv.Error as error:

@@ -215,6 +215,12 @@ def test_a_thousand_columns(read):
         (b"a,\xe4\n1,x\n", rf"{SOURCE}, line 1 \(the header\)", "byte 0xe4 is not UTF-8"),
         (b"a,b\n1,x\n2,y\0z\n", f"{SOURCE}, line 3", "a NUL byte.*Deliver it again"),
         ("a,b\n1,2\n".encode("utf-16-le"), rf"{SOURCE}, line 1 \(the header\)", "a NUL byte.*not written as UTF-8"),
+        (
+            'a,"b\nc"\n1,2\n',
+            SOURCE,
+            "the header is 'a,\"b', in which a quote .* not closed. Expected .* without line breaks",
+        ),
+        ('a,"b\nc"', SOURCE, "the header is 'a,\"b'"),
         ("\n\na\n1\n", SOURCE, "begins with an empty line"),
         ("a\n1\n\ufeffa\n2\n", f"{SOURCE}, line 3", "a byte order mark.*two files were put together"),
         ("a\n\ufeff1\n", f"{SOURCE}, line 2", "a byte order mark"),
