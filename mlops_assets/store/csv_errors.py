@@ -98,11 +98,15 @@ def check_header(text: bytes, source: str, delimiter: str) -> tuple[list[str], b
         DataError: Empty file, wrong delimiter, a nameless column, the same name twice, or empty lines before the only
             column's name.
     """
-    if not text.strip():
+    if not text.removeprefix(codecs.BOM_UTF8).strip():
         raise DataError(f"{source} is empty. Expected a header line and at least one row. Deliver the file again.")
     start = text.lstrip(b"\r\n")
     header, _, body = start.partition(b"\n")
     line = header.decode("utf-8-sig").rstrip("\r")
+    if not line:
+        raise DataError(
+            f"{source} begins with an empty line. Expected the names of the columns. Deliver the file again."
+        )
     if line.count('"') % 2:
         raise DataError(
             f"{source}: the header is {line[:_SHOWN]!r}, in which a quote is opened and not closed. Expected all column"

@@ -118,6 +118,8 @@ def test_only_a_marker_counts_where_it_is_required(settings, deliver):
     ("data", "words"),
     [
         ("", "is empty"),
+        ("\xef\xbb\xbf", "is empty"),
+        ("\n\xef\xbb\xbf", "begins with an empty line"),
         ("a;b\n1;2\n", "MLOPS_CSV_DELIMITER"),
         ("a,a\n1,2\n", "two columns"),
         ("\xff,b\n1,2\n", "UTF-8"),

@@ -190,6 +190,9 @@ def test_a_thousand_columns(read):
     [
         ("", SOURCE, "is empty. Expected a header line and at least one row. Deliver the file again"),
         ("\n\n", SOURCE, "is empty"),
+        ("\ufeff", SOURCE, "is empty"),
+        ("\ufeff\r\n", SOURCE, "is empty"),
+        ("\ufeff\na,b\n1,2\n", SOURCE, "(is empty|begins with an empty line). Expected"),
         ("a,b\n", SOURCE, "has a header and no rows. Expected at least one row"),
         ("a,b", SOURCE, "has a header and no rows"),
         ("a;b\n1;2\n", SOURCE, "not separated by ',' but, it seems, by ';'. .* set MLOPS_CSV_DELIMITER"),
