@@ -190,7 +190,8 @@ def described(store: LocalStore, manifest: Manifest) -> dict[str, Any]:
 
 def preview_of(table: pa.Table) -> list[dict[str, Any]]:
     """The first rows as JSON values, of so many columns as a person can look at."""
+    from mlops_assets.steps.row_hash import as_words
+
     head = table.slice(0, PREVIEW_ROWS).select(table.column_names[:PREVIEW_COLUMNS])
-    plain = (int, float, str, bool, type(None))
-    rows: list[dict[str, Any]] = head.to_pylist()
-    return [{name: value if isinstance(value, plain) else str(value) for name, value in row.items()} for row in rows]
+    columns = {name: as_words(column).to_pylist() for name, column in zip(head.column_names, head.columns, strict=True)}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

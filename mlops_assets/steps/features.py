@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_assets.errors import DataError
-from mlops_assets.steps.row_hash import LARGEST
+from mlops_assets.steps.row_hash import LARGEST, as_words
 from mlops_assets.steps.threads import openmp_threads_for
 
 if TYPE_CHECKING:
@@ -273,8 +273,8 @@ def _not_of_kind(column: pa.ChunkedArray, wanted: pa.DataType, name: str, source
     )
     return DataError(
         f"{source}, row {rows_before + row} below the header, column {name!r}: expected {expected}, as in the data"
-        f" that the model was trained on, found {value.as_py()!r}. Correct the value, or train a model on data of the"
-        " new form."
+        f" that the model was trained on, found {as_words(value).as_py()!r}. Correct the value, or train a model on"
+        " data of the new form."
     )
 
 

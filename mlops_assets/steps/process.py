@@ -15,7 +15,15 @@ import pyarrow.compute as pc
 from mlops_assets.errors import DataError
 from mlops_assets.steps.declaration import Outcome
 from mlops_assets.steps.raw_data import lengths_differ, target_name
-from mlops_assets.steps.row_hash import LARGEST, class_balance, duplicates_of, mask_array, numbers_in, valid_in
+from mlops_assets.steps.row_hash import (
+    LARGEST,
+    as_words,
+    class_balance,
+    duplicates_of,
+    mask_array,
+    numbers_in,
+    valid_in,
+)
 from mlops_assets.store.layout import DATA, TARGET, TRAIN_DATA
 
 if TYPE_CHECKING:
@@ -163,7 +171,7 @@ def _with_class_labels(table: pa.Table, params: Parameters, ds: str) -> pa.Table
 
 def _no_labels(values: pa.ChunkedArray, ds: str) -> DataError:
     return DataError(
-        f"raw/{ds}/{TARGET}: the target has values such as {values[0]}; expected class labels (integers, words,"
+        f"raw/{ds}/{TARGET}: the target has values such as {as_words(values[0])}; expected class labels (integers, words,"
         " true/false). Only classification is supported: turn the values into classes."
     )
 

@@ -80,6 +80,13 @@ def numbers_in(column: pa.Array) -> NDArray[Any]:
     return np.frombuffer(content, dtype)[column.offset : column.offset + len(column)]
 
 
+def as_words(values: pa.ChunkedArray | pa.Scalar) -> Any:
+    """Dates and times as words, for people; all else as it is. Python has no year 0, and without pandas no nanoseconds."""
+    if pa.types.is_timestamp(values.type):  # with a zone, Arrow would look for the zone's rules
+        values = values.cast(pa.timestamp(values.type.unit))
+    return values.cast(pa.string()) if pa.types.is_temporal(values.type) else values
+
+
 def class_balance(target: pa.ChunkedArray) -> dict[str, int]:
     """Rows of each class, by label."""
     counts = pc.value_counts(target.combine_chunks()).to_pylist()

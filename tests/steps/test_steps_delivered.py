@@ -77,6 +77,18 @@ def test_registering_leaves_the_files_alone_and_describes_them(delivered):
     assert len(metadata["preview"]) == 5
 
 
+@pytest.mark.parametrize(
+    "date", ["0000-01-01", "0000-01-01 10:00:00", "2024-01-01 10:00:00.123456789", "2024-01-01 10:00:00Z"]
+)
+def test_dates_that_python_does_not_know_are_dates(delivered, date):
+    # given dates of the year 0 or with nanoseconds, and a target of such dates
+    made = delivered(f"a,b\n{date},1\n{date},2\n", f"target\n{date}\n{date}\n")
+    # when they are registered / then they are shown as they are spelled
+    assert all(row["a"].startswith(date[:16]) for row in made.make("register")["preview"])
+    # and the target is refused with the value
+    assert f"such as {date[:10]}" in made.refused("process")
+
+
 def test_registering_again_gives_the_same_bytes(delivered):
     made = delivered(*mixed(ROWS))
     made.make("register", "process", "split")

@@ -342,6 +342,10 @@ def _cells(text):
         ),
         ({"day": lambda row: row}, ["row 1 below the header, column 'day'", "a date", "0"]),
         ({"amount": lambda row: "2024-01-01"}, ["row 1 below the header, column 'amount'", "a number", "2024"]),
+        (
+            {"amount": lambda row: "0000-01-01"},
+            ["row 1 below the header, column 'amount'", "a number", "0000-01-01"],
+        ),
     ],
 )
 def test_a_column_of_another_kind_is_refused_with_its_row(serving, monkeypatch, changes, expected):
