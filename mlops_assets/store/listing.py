@@ -68,7 +68,7 @@ class Survey:
         try:
             with open(path, "rb") as file:  # noqa: PTH123
                 return _slim(Manifest.from_json(file.read()))
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError):
             return None
 
     def digest(self, ds: str, name: str, stamp: Stamp) -> str:

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from mlops_assets.errors import DataError, MissingPartitionError
 from mlops_assets.store import layout, publish
 from mlops_assets.store.disk import open_regular, read_regular, storage_errors
-from mlops_assets.store.manifest import FileInfo, Manifest
+from mlops_assets.store.manifest import FileInfo, Manifest, parsed_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,7 @@ class LocalStore:
                 return _manifest_of(asset, ds, read_regular(path))
             except FileNotFoundError:
                 return None
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except ValueError as error:
                 raise DataError(
                     f"{path} is not a manifest that this version can read ({error}). Materialize {asset} of {ds} again."
                 ) from error
@@ -100,11 +100,17 @@ class LocalStore:
         from mlops_assets.store.tables import read_table
 
         data, info = self.read_bytes(asset, ds, name)
-        return read_table(data, info)
+        with self._as_described(asset, ds, name):
+            return read_table(data, info)
 
-    def read_json(self, asset: str, ds: str, name: str) -> Any:
-        """A published JSON file; see :meth:`read_bytes` for the errors."""
-        return json.loads(self.read_bytes(asset, ds, name)[0])
+    def read_json(self, asset: str, ds: str, name: str) -> dict[str, Any]:
+        """A published JSON file, which holds a mapping; see :meth:`read_bytes` for the errors."""
+        data, _ = self.read_bytes(asset, ds, name)
+        with self._as_described(asset, ds, name):
+            content = parsed_json(data)
+            if not isinstance(content, dict):
+                raise ValueError("no mapping")
+            return content
 
     def stream_table(self, asset: str, ds: str, name: str, *, as_text: Iterable[str] = ()) -> Iterator[pa.Table]:
         """A published table block by block, in bounded memory; its digest is checked after the last block.
@@ -124,7 +130,8 @@ class LocalStore:
             reader = _DigestReader(file)
             types = dict(info.columns or {})
             types.update({column: "string" for column in as_text if column in types})
-            yield from stream_table(reader, replace(info, columns=types))  # type: ignore[arg-type]  # Arrow needs no more of a file
+            with self._as_described(asset, ds, name):
+                yield from stream_table(reader, replace(info, columns=types))  # type: ignore[arg-type]  # Arrow needs no more of a file
         self._check(reader.digest.hexdigest(), info, asset, ds)
 
     @contextlib.contextmanager
@@ -197,6 +204,17 @@ class LocalStore:
         if digest != info.sha256:
             raise self._changed(asset, ds, info.name, "was changed")
 
+    @contextlib.contextmanager
+    def _as_described(self, asset: str, ds: str, name: str) -> Iterator[None]:
+        """Refuse a file that is as its manifest says by its digest, and not what it says by its content."""
+        try:
+            yield
+        except (ValueError, LookupError, NotImplementedError) as error:  # what Arrow raises, and reading JSON
+            raise DataError(
+                f"{self.relative(asset, ds, name)} is not what {layout.manifest_name(asset)} says of it"
+                f" ({str(error).splitlines()[0]}). Run: mlops-assets materialize {asset} --partition {ds}"
+            ) from error
+
     def _changed(self, asset: str, ds: str, name: str, how: str) -> DataError:
         return DataError(
             f"{self.relative(asset, ds, name)} {how} since {asset} of {ds} was published (its digest is not the one in"
@@ -208,7 +226,7 @@ def _manifest_of(asset: str, ds: str, text: bytes) -> Manifest:
     """A manifest whose names can be trusted.
 
     Raises:
-        ValueError, TypeError, KeyError, AttributeError: The text is none of this partition.
+        ValueError: The text is none of this partition.
     """
     manifest = Manifest.from_json(text)
     if (manifest.asset, manifest.partition) != (asset, ds):

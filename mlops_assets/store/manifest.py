@@ -12,6 +12,29 @@ from typing import Any
 
 FORMAT = 2
 
+_MAYBE = type(None)
+_KINDS: dict[str, Any] = {
+    "asset": str,
+    "partition": str,
+    "files": list,
+    "recipe": str,
+    "inputs": dict,
+    "settings": dict,
+    "step_version": str,
+    "image": str,
+    "metadata": dict,
+}
+_FILE_KINDS: dict[str, Any] = {
+    "name": str,
+    "sha256": str,
+    "size": int,
+    "rows": (int, _MAYBE),
+    "columns": (dict, _MAYBE),
+    "delimiter": (str, _MAYBE),
+    "missing_values": list,
+    "problem": (str, _MAYBE),
+}
+
 
 @dataclass(frozen=True)
 class FileInfo:
@@ -95,14 +118,39 @@ class Manifest:
         Raises:
             ValueError: The text is no manifest of a format that this version reads.
         """
-        content = json.loads(text)
+        content = parsed_json(text)
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise ValueError(f"not a manifest of format {FORMAT}")
-        kinds = {"files": list, "inputs": dict, "settings": dict, "metadata": dict}
-        wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
-        if wrong or not content["files"]:
-            raise ValueError(f"{(wrong or ['files'])[0]!r} is missing, empty or of another type")
+        _refuse_other_types(content, _KINDS)
+        if not content["files"]:
+            raise ValueError("'files' is empty")
+        for info in content["files"]:
+            _refuse_other_types(info, _FILE_KINDS)
+            words = [*content["inputs"].values(), *(info["columns"] or {}).values(), *info["missing_values"]]
+            if not all(isinstance(word, str) for word in words):
+                raise ValueError("inputs, columns or missing values are no text")
         files = tuple(
-            FileInfo(**{**info, "missing_values": tuple(info["missing_values"])}) for info in content.pop("files")
+            FileInfo(**{**info, "missing_values": tuple(info["missing_values"])}) for info in content["files"]
         )
-        return cls(files=files, **content)
+        return cls(**{**content, "files": files})
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """The content of JSON that somebody else may have written.
+
+    Raises:
+        ValueError: It is none, or is nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse_other_types(content: Any, kinds: Mapping[str, Any]) -> None:
+    if not isinstance(content, dict) or (unknown := content.keys() - kinds.keys()):
+        raise ValueError(
+            f"it has {sorted(unknown)[0]!r}" if isinstance(content, dict) else "a file is described by no mapping"
+        )
+    if wrong := [name for name, kind in kinds.items() if not isinstance(content.get(name, ...), kind)]:
+        raise ValueError(f"{wrong[0]!r} is missing or of another type")

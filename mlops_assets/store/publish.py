@@ -128,7 +128,7 @@ def _intended(folder: Path, asset: str) -> Manifest | None:
         manifest = Manifest.from_json(read_regular(_intent(folder, asset)))
         is_ours = manifest.asset == asset and {info.name for info in manifest.files} <= {*FILES[asset]}
         is_ours = is_ours and not any(info.delimiter for info in manifest.files)
-    except (OSError, DataError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, DataError, ValueError):
         return None
     return manifest if is_ours else None
 
@@ -139,7 +139,7 @@ def _has_foreign_file(folder: Path, manifest: Manifest) -> bool:
     try:
         before = Manifest.from_json(read_regular(folder / manifest_name(manifest.asset)))
         known = {info.name: info.sha256 for info in before.files}
-    except (OSError, DataError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, DataError, ValueError):
         known = {}
     return any(
         os.path.lexists(place) and (not place.is_file() or sha256(place) != known.get(place.name)) for place in places

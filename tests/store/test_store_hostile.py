@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -133,7 +134,7 @@ def test_an_unfinished_publication_that_is_no_file_is_dropped(store, kind):
     assert not intent.is_symlink() and not intent.exists()
 
 
-@pytest.mark.parametrize("text", ['{"format": 2, "files": [{"name": 1}]}', '{"format": 2, "files": [3]}', "\0", "[]"])
+@pytest.mark.parametrize("text", ['{"format": 2, "files": [{"name": 1}]}', '{"format": 2, "files": [3]}', "\0", "[]", "[" * 10_000])
 def test_a_manifest_of_any_content_is_refused_by_name(store, text):
     folder = store.folder(ASSET, DS)
     folder.mkdir(parents=True)
@@ -215,11 +216,64 @@ def without_root():
     return lowered
 
 
-@pytest.mark.parametrize("changes", [{"files": []}, {"files": 7}, {"metadata": None}, {"inputs": []}, {"settings": 1}])
-def test_a_manifest_of_other_types_is_a_clear_error(store, changes):
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"files": []}, "'files' is empty"),
+        ({"files": 7}, "'files' is missing or of another type"),
+        ({"files": [7]}, "no mapping"),
+        ({"metadata": None}, "'metadata' is missing"),
+        ({"inputs": []}, "'inputs' is missing"),
+        ({"inputs": {"raw": 7}}, "no text"),
+        ({"recipe": 7}, "'recipe' is missing"),
+        ({"more": 7}, "it has 'more'"),
+        ({"size": "7"}, "'size' is missing"),
+        ({"rows": "7"}, "'rows' is missing"),
+        ({"columns": ["a"]}, "'columns' is missing"),
+        ({"columns": {"a": 7}}, "no text"),
+        ({"missing_values": [7]}, "no text"),
+    ],
+)
+def test_a_manifest_of_other_types_is_a_clear_error(store, changes, why):
     folder = store.folder(ASSET, DS)
     folder.mkdir(parents=True)
     content = json.loads(Manifest(ASSET, DS, (FileInfo("train.csv", "0" * 64, 1),)).to_json())
-    (folder / "split.manifest.json").write_text(json.dumps({**content, **changes}))
-    with pytest.raises(DataError, match=f"'{next(iter(changes))}' is missing, empty or of another type"):
+    (info,) = content["files"]
+    info.update({name: value for name, value in changes.items() if name in info})
+    content.update({name: value for name, value in changes.items() if name not in info})
+    (folder / "split.manifest.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"is not a manifest that this version can read \(.*{why}"):
         store.manifest(ASSET, DS)
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (b'"', {"a": "int64"}),
+        (b"", {"a": "int64"}),
+        (b"a\nx\n", {"a": "int64"}),
+        (b"a\n1\n2,3\n", {"a": "int64"}),
+        (b"a\n1\n", {"a": "list<x>"}),
+        (b"a\n1\n", {"a": "binary_view"}),
+    ],
+)
+def test_a_file_that_is_not_what_its_manifest_says_is_refused_by_name(store, content, columns):
+    # given a file and a manifest that fit together by digest, and not by what they hold
+    store.folder(ASSET, DS).mkdir(parents=True)
+    for name in ("train.csv", "split.manifest.json"):
+        info = FileInfo("train.csv", hashlib.sha256(content).hexdigest(), len(content), 1, columns)
+        text = content if name == "train.csv" else Manifest(ASSET, DS, (info,)).to_json().encode()
+        (store.folder(ASSET, DS) / name).write_bytes(text)
+    # when it is read, in one piece, as a stream, or as JSON / then it is named
+    for read in (store.read_table, lambda *file: list(store.stream_table(*file)), store.read_json):
+        with pytest.raises(DataError, match=rf"split/{DS}/train.csv is not what split.manifest.json says of it"):
+            read(ASSET, DS, "train.csv")
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 10_000, "7", "\ud800"])
+def test_json_that_holds_no_mapping_is_refused_by_name(store, text):
+    with store.publication("metrics", DS, ["metrics.json"]) as publication:
+        info = publication.bytes("metrics.json", text.encode("utf-8", "surrogatepass"))
+        publication.commit([info], recipe="", inputs={}, settings={}, step_version="", image="", metadata={})
+    with pytest.raises(DataError, match=rf"models/{DS}/metrics.json is not what metrics.manifest.json says of it"):
+        store.read_json("metrics", DS, "metrics.json")
