@@ -74,6 +74,22 @@ def test_a_planted_publication_of_delivered_files_is_dropped(store):
     assert not any(intent.exists() for intent in intents)
 
 
+def test_a_planted_publication_does_not_replace_a_registered_delivery(store):
+    # given a delivered file that was registered
+    delivered = b"a\n1\n"
+    store.folder("raw_data", DS).mkdir(parents=True)
+    (store.folder("raw_data", DS) / "data.csv").write_bytes(delivered)
+    info = FileInfo("data.csv", hashlib.sha256(delivered).hexdigest(), len(delivered), 1, {"a": "int64"}, ",")
+    (store.folder("raw_data", DS) / "raw_data.manifest.json").write_text(Manifest("raw_data", DS, (info,)).to_json())
+    # when a publication that was cut off, as of a generated day, would put another file in its place
+    intent = intend(store, "raw_data", FileInfo("data.csv", "0" * 64, 4))
+    (store.folder("raw_data", DS) / ".data.csv.staged").write_bytes(b"evil")
+    # then it is dropped
+    assert store.require("raw_data", DS).files == (info,)
+    assert (store.folder("raw_data", DS) / "data.csv").read_bytes() == delivered
+    assert not intent.exists()
+
+
 @pytest.mark.parametrize("name", [".train.csv.staged", ".split.manifest.json.staged"])
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_draft_follows_no_link(store, tmp_path, name, exists):
