@@ -20,7 +20,7 @@ def shown(uri: str) -> str:
     scheme, separator, rest = uri.partition("://")
     if not separator:
         scheme, rest = "", uri
-    if not scheme.startswith(FILES):
+    if not (scheme.startswith(FILES) and rest.startswith("/")):
         rest = rest.rpartition("@")[2]
     address, question_mark, _ = rest.partition("?")
     return f"{scheme}{separator}{address}{question_mark and '?…'}"

@@ -256,7 +256,11 @@ def test_secrets_are_neither_in_messages_nor_in_what_is_shown(environment):
     assert rows["dagster_url"] == "http://dagster:3000"
     assert SECRET not in f"{rows} {settings!r} {settings.tracking!r}"
     assert "dagster_url='http://dagster:3000'" in repr(settings)
-    # and neither do messages
+    # and neither do messages, whatever setting an address was put into by mistake, and however it is written
+    for address in (f"http://me:{SECRET}@host", f"http://me:my {SECRET}@host", f"json://host?token={SECRET}"):
+        for name in ("alert_on", "seed", "source"):
+            assert SECRET not in problems(**{name: address})
+    assert SECRET not in problems(tracking_uri=f"sqlite://me:{SECRET}@host")
     assert SECRET not in problems(alert_urls=f"json://ok {SECRET}", dagster_url=f"me:{SECRET}@dagster", seed=-1)
 
 

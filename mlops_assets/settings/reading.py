@@ -17,6 +17,7 @@ from mlops_assets.errors import SettingsError
 PREFIX = "MLOPS_"
 _MAX_SHOWN = 200
 _CREDENTIALS = re.compile(r"\S*:\S*@(?=\S)")
+_CREDENTIALS_WITH_BLANKS = re.compile(r"(?<=://).*@", re.DOTALL)
 
 
 def variable(name: str) -> str:
@@ -80,7 +81,7 @@ def shown(declared: Setting, value: Any) -> str:
     if isinstance(value, Mapping):
         value = tuple(f"{key}={text}" for key, text in value.items())
     text = ",".join(value) if isinstance(value, tuple) else str(value)
-    return without_credentials(text.lower() if isinstance(value, bool) else text)
+    return _without_secrets(text.lower() if isinstance(value, bool) else text)
 
 
 def _from_environment(declared: Iterable[Setting], variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -101,6 +102,10 @@ def _unknown(names: Iterable[str], known: Collection[str], spelled: Callable[[st
             yield f"unknown setting {name!r}: {hint}"
 
 
+def _without_secrets(text: str) -> str:
+    return _CREDENTIALS_WITH_BLANKS.sub("", without_credentials(text))
+
+
 @cache
 def _model(declared: tuple[Setting, ...]) -> type[BaseModel]:
     fields: dict[str, Any] = {}
@@ -116,12 +121,12 @@ def _model(declared: tuple[Setting, ...]) -> type[BaseModel]:
 
 
 def _problem(declared: Setting, error: Any) -> str:
-    message = error["msg"].removeprefix("Value error, ")
+    message = _without_secrets(error["msg"].removeprefix("Value error, "))
     message = message[:1].lower() + message[1:]
     name = variable(declared.name)
     if declared.secret:
         return f"{name}: {message}"
     value = error["input"]
     # Credentials may also stand in an address whose scheme is missing.
-    value = repr(_CREDENTIALS.sub("", without_credentials(value)) if isinstance(value, str) else value)
+    value = repr(_CREDENTIALS.sub("", _without_secrets(value)) if isinstance(value, str) else value)
     return f"{name} is {value if len(value) <= _MAX_SHOWN else value[:_MAX_SHOWN] + '…'}: {message}"
