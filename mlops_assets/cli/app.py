@@ -153,8 +153,8 @@ def cleanup(directory: Directory = Path(), as_json: Json = False) -> None:
 
 @app.command()
 def dev(
-    port: Annotated[int, typer.Option(help="Of Dagster's UI.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="Of MLflow's UI.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Of Dagster's UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65_535, help="Of MLflow's UI.")] = 5000,
     directory: Directory = Path(),
 ) -> None:
     """Serve Dagster's UI (with its daemon) and MLflow's on the loopback interface, until Ctrl-C."""

@@ -17,10 +17,11 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from rich.table import Table
 
-from mlops_assets.cli.console import console, errors, fail, print_json, progress
+from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.cli.instance import open_instance
 from mlops_assets.cli.runs import run_assets
 from mlops_assets.settings import Settings
+from mlops_assets.sources.generate import SOURCES
 from mlops_assets.steps.catalog import ASSETS, TRAINING_ASSETS
 from mlops_assets.store.layout import METRICS
 from mlops_assets.wiring.pipeline import Pipeline
@@ -64,9 +65,16 @@ def plan(days: Sequence[str]) -> Iterator[Batch]:
 
 def run_demo(days: int, directory: Path, source: str, *, as_json: bool) -> None:
     """Run what of the plan is not done yet; report all."""
-    directory.mkdir(parents=True, exist_ok=True)
+    if source not in SOURCES:
+        raise fail(f"{source!r} is an unknown source. Sources: {', '.join(SOURCES)}.", MISUSE)
     here = Path.cwd()
-    os.chdir(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        os.chdir(directory)
+    except OSError as error:
+        raise fail(
+            f"The folder {directory} cannot be made: {error.strerror}. Give another one with --dir.", MISUSE
+        ) from None
     settings = _settings(days, source)
     pipeline = Pipeline(settings=settings)
     keys = [(settings.start_date + dt.timedelta(days=one)).isoformat() for one in range(days)]

@@ -85,12 +85,18 @@ def test_promotion_by_hand_and_rollback_are_in_both_logs(cli, tmp_path):
         (["materialize", "raw_data", "--from", "2026-01-02"], "both --from and --to"),
         (["materialize", "--from", "2026-01-01", "--to", "2026-01-02", "--partition", "2026-01-01"], "not both"),
         (["demo", "--days", "1"], "days"),
+        (["demo", "--source", "files"], "'files' is an unknown source. Sources: classification, "),
+        (["demo", "--dir", "/dev/null/demo"], "/dev/null/demo cannot be made: Not a directory. Give another one"),
+        (["dev", "--port", "65536"], "port"),
+        (["dev", "--mlflow-port", "-1"], "port"),
     ],
 )
-def test_misuse_exits_with_2_and_says_what_was_expected(cli, arguments, message):
+def test_misuse_exits_with_2_and_says_what_was_expected(cli, tmp_path, arguments, message):
+    before = sorted(tmp_path.rglob("*"))
     done = cli(*arguments)
     assert done.code == 2
     assert message in done.err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_failed_day_exits_with_1_and_names_it(cli, tmp_path):
