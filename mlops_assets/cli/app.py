@@ -77,9 +77,10 @@ def _start(
 
 def _enter(directory: Path) -> None:
     """Work in another project's folder, with its settings."""
-    if not directory.is_dir():
-        raise fail(f"{directory} is not a folder.", MISUSE)
-    os.chdir(directory)
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise fail(f"{directory} is not a folder to work in: {error.strerror}.", MISUSE) from None
     load_env_file()
 
 
@@ -184,7 +185,7 @@ def models_history(directory: Directory = Path(), as_json: Json = False) -> None
 
 @models_app.command("promote")
 def promote_model(
-    version: Annotated[int, typer.Argument(min=1, help="The version to put into production.")],
+    version: Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The version to put into production.")],
     reason: Reason = "by hand",
     directory: Directory = Path(),
     as_json: Json = False,
