@@ -17,7 +17,7 @@ from rich.table import Table
 from mlops_assets.checks.column_settings import unknown_columns
 from mlops_assets.checks.reference_day import Records
 from mlops_assets.cli.console import FAILED, console, print_json
-from mlops_assets.cli.instance import dagster_home
+from mlops_assets.cli.instance import dagster_home, instance_in
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.settings import Settings, variable
 from mlops_assets.store.layout import FOLDERS
@@ -118,9 +118,7 @@ def _dagster(settings: Settings) -> tuple[str, str]:
         return BROKEN, f"{existing} cannot be written to. Change its owner, or set {variable('home')}."
     if existing != home.absolute():
         return MISSING, f"{home.absolute()} is not made yet: the first command that runs something makes it"
-    from dagster import DagsterInstance
-
-    with DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+    with instance_in(dagster_home(settings)) as instance:
         return OK, f"instance in {home.absolute()}, {instance.get_runs_count()} runs"
 
 

@@ -41,9 +41,7 @@ def dagster_home(settings: Settings) -> Path:
     if configured := os.environ.get("DAGSTER_HOME"):
         return Path(configured).absolute()
     home = settings.home.absolute() / "dagster"
-    project = next((one for one in (Path(_CONFIG), *_DEFAULTS) if one.exists()), None)
-    config = yaml.safe_load(project.read_text(encoding="utf-8")) if project else {}
-    kept = {name: value for name, value in (config or {}).items() if name not in _PLACES}
+    kept = {name: value for name, value in _project_config().items() if name not in _PLACES}
     draft = home / f".{_CONFIG}.{os.getpid()}"
     with _writable(home):
         home.mkdir(parents=True, exist_ok=True)
@@ -63,20 +61,52 @@ def _storage(home: Path) -> dict[str, Any]:
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance. Runs that a killed command left behind are ended first, in Dagster and in MLflow."""
-    from dagster import DagsterInstance
-
     from mlops_assets.housekeeping.dead_runs import fail_dead_runs, is_over
 
     home = dagster_home(settings)
-    os.environ["DAGSTER_HOME"] = str(home)
     with _writable(home), _locked(home):
-        instance = DagsterInstance.get()
+        instance = instance_in(home)
     if fail_dead_runs(instance):
         try:
             build_tracking(settings).close_runs(lambda run_id: is_over(instance, run_id))
         except TrackingError as error:
             _logger.warning("Runs that were killed stay RUNNING in MLflow until the next clean-up. %s", error)
     return instance
+
+
+def instance_in(home: Path) -> dg.DagsterInstance:
+    """The instance of a folder, which others started by this process use, too.
+
+    Raises:
+        MlopsAssetsError: Its configuration or its databases cannot be used.
+    """
+    from dagster import DagsterInstance
+
+    os.environ["DAGSTER_HOME"] = str(home)
+    try:
+        return DagsterInstance.get()
+    except OSError:
+        raise
+    except Exception as error:  # a damaged database or a wrong configuration may raise anything
+        raise MlopsAssetsError(
+            f"Dagster cannot use {home}: {str(error).strip() or type(error).__name__}\nCorrect {_CONFIG}; if a database"
+            " in it is damaged, restore it, or move the folder away: then the history of runs begins anew, and data and"
+            " models stay."
+        ) from error
+
+
+def _project_config() -> dict[str, Any]:
+    """The project's ``dagster.yaml``, or ours."""
+    path = next((one for one in (Path(_CONFIG), *_DEFAULTS) if one.is_file()), None)
+    if path is None:
+        return {}
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise MlopsAssetsError(f"{path.absolute()} cannot be read: {error}. Expected YAML.") from error
+    if not isinstance(config, dict):
+        raise MlopsAssetsError(f"{path.absolute()} holds no mapping. Expected the configuration of a Dagster instance.")
+    return config
 
 
 @contextmanager

@@ -54,7 +54,10 @@ def build_tracking(settings: Settings) -> Tracking:
     served = ui_address_file(settings)
     if "mlflow_ui_url" in settings.given or not settings.tracking.is_local or not served.is_file():
         return Tracking(settings.tracking)
-    return Tracking(replace(settings.tracking, ui_url=served.read_text(encoding="utf-8")))
+    try:
+        return Tracking(replace(settings.tracking, ui_url=served.read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # cut off, or somebody else's: links lead to the default
+        return Tracking(settings.tracking)
 
 
 def ui_address_file(settings: Settings) -> Path:

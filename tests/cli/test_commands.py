@@ -102,6 +102,35 @@ def test_misuse_exits_with_2_and_says_what_was_expected(cli, tmp_path, arguments
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("dagster.yaml", b"telemetry: [", "dagster.yaml cannot be read: while parsing"),
+        ("dagster.yaml", b"\xff", "dagster.yaml cannot be read: 'utf-8' codec"),
+        ("dagster.yaml", b"- x", "dagster.yaml holds no mapping"),
+        ("dagster.yaml", b"no_such_key: 1", "Correct dagster.yaml"),
+        (".mlops/dagster/history/runs.db", b"no database", "file is not a database"),
+    ],
+)
+def test_files_that_dagster_cannot_use_are_named(cli, tmp_path, name, content, message):
+    # given a project whose configuration or database is damaged
+    assert cli("cleanup").code == 0
+    (tmp_path / name).write_bytes(content)
+    # when a command uses Dagster / then it names the place
+    done = cli("cleanup")
+    assert done.code == 1
+    assert message in done.err
+    assert str(tmp_path) in done.err
+    # and doctor finds it
+    assert {one["check"]: one["state"] for one in cli("doctor", "--json").json["findings"]}["dagster"] == "broken"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"cut"])
+def test_an_address_of_mlflows_ui_that_was_cut_off_is_not_used(cli, tmp_path, content):
+    (tmp_path / ".mlops" / "mlflow_ui_url").write_bytes(content)
+    assert cli("models", "list").code == 0
+
+
 def test_a_failed_day_exits_with_1_and_names_it(cli, tmp_path):
     # given a delivered day that was cut off
     (tmp_path / "data/raw/2026-01-01").mkdir(parents=True)
