@@ -6,6 +6,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -24,6 +25,8 @@ with warnings.catch_warnings():
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.settings import Settings
 from mlops_assets.wiring.assembly import build_tracking
+
+NOBODY = 65534
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +118,26 @@ def ours(docker_client, tmp_path):
 
     yield containers
     assert [(one.attrs["State"], one.labels) for one in containers()] == []
+
+
+@pytest.fixture(scope="session")
+def without_root() -> Callable[[Path], AbstractContextManager[None]]:
+    """Work in a folder as a user without root's rights, for whom no permission counts."""
+
+    @contextmanager
+    def lowered(place: Path) -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        for path in (place, *place.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+        os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return lowered
 
 
 @pytest.fixture

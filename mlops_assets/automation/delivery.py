@@ -88,7 +88,10 @@ def _has_changed(
             return True
         # A file that was touched after it was registered, or just before, may be another one of the same size.
         is_later = stamp.changed > published - _REGISTERING_NS
-        if is_later and survey.digest(ds, name, stamp) != known[name].sha256:
+        try:
+            if is_later and survey.digest(ds, name, stamp) != known[name].sha256:
+                return True
+        except (OSError, DataError):  # it cannot be read, which is said where its header is looked at
             return True
     return False
 
@@ -126,4 +129,6 @@ def _unreadable(survey: Survey, ds: str, delivered: Mapping[str, Stamp], delimit
             return f"raw/{ds}/{name}: the header is not UTF-8"
         except FileNotFoundError:
             return f"raw/{ds}/{name} was removed"
+        except OSError as error:
+            return f"raw/{ds}/{name} cannot be read: {error.strerror}"
     return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlops_assets.store import layout
+from mlops_assets.store.disk import storage_errors
 from mlops_assets.store.manifest import Manifest
 from mlops_assets.store.publish import sha256
 
@@ -43,11 +44,14 @@ class Survey:
 
     def listing(self, asset: str) -> Listing:
         """All files of all days of an asset's folder."""
-        try:
-            with os.scandir(self.store.root / layout.FOLDERS[asset]) as days:
-                return {day.name: _files(day.path) for day in days if layout.is_partition(day.name) and day.is_dir()}
-        except FileNotFoundError:
-            return {}
+        folder = self.store.root / layout.FOLDERS[asset]
+        with storage_errors(f"The days of {asset} cannot be listed", folder):
+            try:
+                with os.scandir(folder) as days:
+                    found = [day for day in days if layout.is_partition(day.name) and day.is_dir()]
+            except FileNotFoundError:
+                return {}
+            return {day.name: _files(day.path) for day in found}
 
     def manifest(self, asset: str, ds: str, files: dict[str, Stamp]) -> Manifest | None:
         """What is published of a day whose files were listed; None where nothing is, or nothing that can be read.
@@ -90,7 +94,7 @@ def _files(folder: str) -> dict[str, Stamp]:
     try:
         with os.scandir(folder) as files:
             return {one.name: _stamp(one.stat()) for one in files if not one.name.startswith(".") and _is_file(one)}
-    except FileNotFoundError:  # it was removed while we looked
+    except (FileNotFoundError, PermissionError):  # removed while we looked; or its run says what is wrong
         return {}
 
 

@@ -40,13 +40,14 @@ class LocalStore:
         return f"{layout.FOLDERS[asset]}/{ds}/{name}"
 
     def partitions(self, asset: str) -> list[str]:
-        """The published days of an asset, oldest first: one listing."""
+        """The published days of an asset, oldest first: one listing. A day that cannot be looked into is none."""
         parent = self.root / layout.FOLDERS[asset]
-        if not parent.is_dir():
-            return []
+        with storage_errors(f"The days of {asset} cannot be listed", parent):
+            if not parent.is_dir():
+                return []
+            days = [day.name for day in parent.iterdir() if layout.is_partition(day.name)]
         name = layout.manifest_name(asset)
-        days = (day.name for day in parent.iterdir() if layout.is_partition(day.name))
-        return sorted(ds for ds in days if (parent / ds / name).exists() or publish.is_begun(parent / ds, asset))
+        return sorted(ds for ds in days if os.path.exists(parent / ds / name) or publish.is_begun(parent / ds, asset))  # noqa: PTH110  # which raises nothing
 
     def days(self, asset: str) -> list[str]:
         """The days of which an asset has a folder, published or not: names only, which is quick for thousands."""

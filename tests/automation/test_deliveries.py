@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from projects import make
@@ -130,6 +132,28 @@ def test_a_header_that_cannot_be_read_is_not_ready(watch, deliver, tmp_path, dat
     (tmp_path / "data" / "raw" / DAYS[0] / "data.csv").write_bytes(data.encode("latin-1"))
     (tmp_path / "data" / "raw" / DAYS[0] / "_SUCCESS").touch()
     assert words in watch.look()[DAYS[0]].waits_for
+
+
+def test_a_file_without_rights_keeps_no_other_day_waiting(make_settings, without_root):
+    with tempfile.TemporaryDirectory() as place:
+        # given two days that cannot be read, of which one was registered
+        settings = make_settings(source="files", data_dir=Path(place) / "data")
+        files = [Path(place) / "data" / "raw" / ds / "data.csv" for ds in DAYS[:2]]
+        for file in files:
+            file.parent.mkdir(parents=True)
+            file.write_text(DATA)
+        make(settings, "raw_data", DAYS[0])
+        watch = Watch(settings)
+        with without_root(Path(place)):
+            for file in files:
+                file.chmod(0)
+            # when they are looked for again and again / then each says why it waits
+            watch.look()
+            found = watch.look()
+    assert {ds: one.waits_for for ds, one in found.items()} == {
+        **{ds: f"raw/{ds}/data.csv cannot be read: Permission denied" for ds in DAYS[:2]},
+        DAYS[2]: f"raw/{DAYS[2]}/data.csv is missing",
+    }
 
 
 @pytest.mark.parametrize("target", ["data.csv", "/dev/null/data.csv", "/missing"])

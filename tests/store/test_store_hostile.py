@@ -7,8 +7,6 @@ import json
 import os
 import pickle
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,10 +16,9 @@ from mlops_assets.errors import DataError
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.store.disk import StorageError, TemporaryStorageError
 from mlops_assets.store.layout import FILES as NAMES
+from mlops_assets.store.listing import Survey
 from mlops_assets.store.local import LocalStore
 from mlops_assets.store.manifest import FileInfo, Manifest
-
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -150,7 +147,9 @@ def test_an_unfinished_publication_that_is_no_file_is_dropped(store, kind):
     assert not intent.is_symlink() and not intent.exists()
 
 
-@pytest.mark.parametrize("text", ['{"format": 2, "files": [{"name": 1}]}', '{"format": 2, "files": [3]}', "\0", "[]", "[" * 10_000])
+@pytest.mark.parametrize(
+    "text", ['{"format": 2, "files": [{"name": 1}]}', '{"format": 2, "files": [3]}', "\0", "[]", "[" * 10_000]
+)
 def test_a_manifest_of_any_content_is_refused_by_name(store, text):
     folder = store.folder(ASSET, DS)
     folder.mkdir(parents=True)
@@ -212,24 +211,31 @@ def test_missing_rights_are_named(without_root):
             folder.chmod(0o700)
 
 
-@pytest.fixture
-def without_root():
-    """Work in a folder as a user without root's rights, for whom no permission counts."""
-
-    @contextmanager
-    def lowered(place: Path) -> Iterator[None]:
-        if os.geteuid() != 0:
-            yield
-            return
-        for path in (place, *place.rglob("*")):
-            os.chown(path, NOBODY, NOBODY)
-        os.seteuid(NOBODY)
-        try:
-            yield
-        finally:
-            os.seteuid(0)
-
-    return lowered
+def test_a_day_without_rights_does_not_keep_others_from_being_seen(without_root):
+    # given two days, of which one cannot be looked into
+    with tempfile.TemporaryDirectory() as place:
+        store = LocalStore(Path(place) / "data")
+        publish(store, "old")
+        folder = store.folder(ASSET, "2024-01-02")
+        folder.mkdir()
+        with without_root(Path(place)):
+            folder.chmod(0)
+            # then the other one is seen
+            assert store.partitions(ASSET) == [DS]
+            assert {ds: bool(files) for ds, files in Survey(store).listing(ASSET).items()} == {
+                DS: True,
+                folder.name: False,
+            }
+            # and that one is named when it is asked for
+            with pytest.raises(StorageError, match=f"{folder.name}.*Permission denied. Give the user"):
+                store.manifest(ASSET, folder.name)
+            # and so is a folder of all days
+            folder.parent.chmod(0)
+            for look in (store.partitions, Survey(store).listing):
+                with pytest.raises(StorageError, match=f"The days of {ASSET} cannot be listed: .*Give the user"):
+                    look(ASSET)
+            folder.parent.chmod(0o700)
+            folder.chmod(0o700)
 
 
 @pytest.mark.parametrize(
