@@ -17,7 +17,7 @@ from mlops_assets.runtime.recipes import Ingredients, ingredients, input_partiti
 from mlops_assets.runtime.request import PartitionResult, Request
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.steps.declaration import Days, File, Kind, Step
-from mlops_assets.store.disk import StorageError
+from mlops_assets.store.disk import StorageError, storage_errors
 from mlops_assets.store.layout import DATA, manifest_name
 from mlops_assets.store.listing import stamp_of
 
@@ -87,7 +87,9 @@ class Runner:
         inputs: dict[str, Any] = dict(request.inputs)
         for file in step.inputs:
             if file.kind is Kind.DELIVERED:
-                inputs[file.name] = self._scan(file, partition, request)
+                folder = self.store.folder(file.asset, partition)
+                with storage_errors(f"{file.asset} of {partition} cannot be read", folder):
+                    inputs[file.name] = self._scan(file, partition, request)
             elif file.kind is Kind.MODEL:
                 inputs[file.name] = self._model(partition, request)
             else:

@@ -171,8 +171,8 @@ def _with_class_labels(table: pa.Table, params: Parameters, ds: str) -> pa.Table
 
 def _no_labels(values: pa.ChunkedArray, ds: str) -> DataError:
     return DataError(
-        f"raw/{ds}/{TARGET}: the target has values such as {as_words(values[0])}; expected class labels (integers, words,"
-        " true/false). Only classification is supported: turn the values into classes."
+        f"raw/{ds}/{TARGET}: the target has values such as {as_words(values[0])}; expected class labels (integers,"
+        " words, true/false). Only classification is supported: turn the values into classes."
     )
 
 

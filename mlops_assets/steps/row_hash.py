@@ -81,7 +81,10 @@ def numbers_in(column: pa.Array) -> NDArray[Any]:
 
 
 def as_words(values: pa.ChunkedArray | pa.Scalar) -> Any:
-    """Dates and times as words, for people; all else as it is. Python has no year 0, and without pandas no nanoseconds."""
+    """Dates and times as words, for people; all else as it is.
+
+    Python's dates have no year 0, and without pandas no nanoseconds.
+    """
     if pa.types.is_timestamp(values.type):  # with a zone, Arrow would look for the zone's rules
         values = values.cast(pa.timestamp(values.type.unit))
     return values.cast(pa.string()) if pa.types.is_temporal(values.type) else values

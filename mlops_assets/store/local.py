@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from mlops_assets.errors import DataError, MissingPartitionError
 from mlops_assets.store import layout, publish
 from mlops_assets.store.disk import open_regular, read_regular, storage_errors
-from mlops_assets.store.manifest import FileInfo, Manifest, parsed_json
+from mlops_assets.store.manifest import FileInfo, Manifest, parsed_mapping
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,10 +108,7 @@ class LocalStore:
         """A published JSON file, which holds a mapping; see :meth:`read_bytes` for the errors."""
         data, _ = self.read_bytes(asset, ds, name)
         with self._as_described(asset, ds, name):
-            content = parsed_json(data)
-            if not isinstance(content, dict):
-                raise ValueError("no mapping")
-            return content
+            return parsed_mapping(data)
 
     def stream_table(self, asset: str, ds: str, name: str, *, as_text: Iterable[str] = ()) -> Iterator[pa.Table]:
         """A published table block by block, in bounded memory; its digest is checked after the last block.

@@ -118,8 +118,8 @@ class Manifest:
         Raises:
             ValueError: The text is no manifest of a format that this version reads.
         """
-        content = parsed_json(text)
-        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        content = parsed_mapping(text)
+        if content.pop("format", None) != FORMAT:
             raise ValueError(f"not a manifest of format {FORMAT}")
         _refuse_other_types(content, _KINDS)
         if not content["files"]:
@@ -135,16 +135,19 @@ class Manifest:
         return cls(**{**content, "files": files})
 
 
-def parsed_json(text: str | bytes) -> Any:
-    """The content of JSON that somebody else may have written.
+def parsed_mapping(text: str | bytes) -> dict[str, Any]:
+    """The content of a JSON file that somebody else may have written.
 
     Raises:
-        ValueError: It is none, or is nested too deeply to be read.
+        ValueError: It is no JSON, no mapping, or is nested too deeply to be read.
     """
     try:
-        return json.loads(text)
+        content = json.loads(text)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError("no mapping, or nested too deeply")  # noqa: TRY004  # what json raises, too
+    return content
 
 
 def _refuse_other_types(content: Any, kinds: Mapping[str, Any]) -> None:

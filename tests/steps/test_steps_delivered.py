@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
-from projects import DS, NEXT, as_csv, mixed, with_labels, without_column
+from projects import DS, NEXT, Project, as_csv, mixed, with_labels, without_column
 
 ROWS = 60
 
@@ -295,6 +297,23 @@ def test_what_is_no_file_stops_its_day_only(delivered, kind, name):
     if name == "data.csv" or kind == "directory":
         assert name in (registered[0].error or "")
         assert name in (processed[0].error or "")
+
+
+def test_a_day_without_rights_stops_its_day_only(make_settings, without_root):
+    with tempfile.TemporaryDirectory() as place:
+        # given two days, of which one cannot be looked into
+        made = Project(make_settings(source="files", data_dir=Path(place) / "data"))
+        made.deliver(DS, "a\n1\n")
+        made.deliver(NEXT, "a\n1\n")
+        made.make("register", ds=NEXT)
+        with without_root(Path(place)):
+            made.store.folder("raw_data", DS).chmod(0)
+            # when both are registered / then the message names the folder, and the other day is done
+            first, second = made.run("register", DS, NEXT)
+            made.store.folder("raw_data", DS).chmod(0o700)
+    assert f"raw_data of {DS} cannot be read: " in first.error
+    assert "Permission denied. Give the user" in first.error
+    assert second.error is None
 
 
 def test_words_for_missing_values_are_missing(processed):
