@@ -68,7 +68,7 @@ class LocalStore:
                 return None
             except ValueError as error:
                 raise DataError(
-                    f"{path} is not a manifest that this version can read ({error}). Materialize {asset} of {ds} again."
+                    f"{path} is not a manifest that this version can read ({error}). {_again(asset, ds)}"
                 ) from error
 
     def require(self, asset: str, ds: str) -> Manifest:
@@ -79,9 +79,7 @@ class LocalStore:
         """
         manifest = self.manifest(asset, ds)
         if manifest is None:
-            raise MissingPartitionError(
-                f"{asset} of {ds} is missing under {self.root}. Run: mlops-assets materialize {asset} --partition {ds}"
-            )
+            raise MissingPartitionError(f"{asset} of {ds} is missing under {self.root}. {_again(asset, ds)}")
         return manifest
 
     def read_bytes(self, asset: str, ds: str, name: str) -> tuple[bytes, FileInfo]:
@@ -210,14 +208,21 @@ class LocalStore:
         except (ValueError, LookupError, NotImplementedError) as error:  # what Arrow raises, and reading JSON
             raise DataError(
                 f"{self.relative(asset, ds, name)} is not what {layout.manifest_name(asset)} says of it"
-                f" ({str(error).splitlines()[0]}). Run: mlops-assets materialize {asset} --partition {ds}"
+                f" ({str(error).splitlines()[0]}). {_again(asset, ds)}"
             ) from error
 
     def _changed(self, asset: str, ds: str, name: str, how: str) -> DataError:
         return DataError(
             f"{self.relative(asset, ds, name)} {how} since {asset} of {ds} was published (its digest is not the one in"
-            f" {layout.manifest_name(asset)}). Run: mlops-assets materialize {asset} --partition {ds}"
+            f" {layout.manifest_name(asset)}). {_again(asset, ds)}"
         )
+
+
+def _again(asset: str, ds: str) -> str:
+    """What to do about a partition that cannot be used."""
+    if asset in ("scores", "verdict"):  # of no command, but of the gate
+        return "Materialize production_model again, which judges anew."
+    return f"Run: mlops-assets materialize {asset} --partition {ds}"
 
 
 def _manifest_of(asset: str, ds: str, text: bytes) -> Manifest:

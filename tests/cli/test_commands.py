@@ -131,6 +131,14 @@ def test_an_address_of_mlflows_ui_that_was_cut_off_is_not_used(cli, tmp_path, co
     assert cli("models", "list").code == 0
 
 
+@pytest.mark.parametrize("arguments", [["--"], ["--help"]])
+def test_without_a_command_there_is_help(cli, arguments):
+    done = cli(*arguments)
+    assert done.code == 0
+    assert "materialize" in done.out
+    assert cli("--version").out.count(".") == 2
+
+
 def test_a_failed_day_exits_with_1_and_names_it(cli, tmp_path):
     # given a delivered day that was cut off
     (tmp_path / "data/raw/2026-01-01").mkdir(parents=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from publishers import ASSET, DS, FILES, publish
 
-from mlops_assets.errors import DataError
+from mlops_assets.errors import DataError, MissingPartitionError
 from mlops_assets.steps.catalog import STEPS
 from mlops_assets.store.disk import StorageError, TemporaryStorageError
 from mlops_assets.store.layout import FILES as NAMES
@@ -172,6 +172,11 @@ def test_a_manifest_names_only_files_of_its_partition(store, manifest, why):
     (folder / "split.manifest.json").write_text(manifest.to_json())
     with pytest.raises(DataError, match=rf"is not a manifest that this version can read \({why}"):
         store.manifest(ASSET, DS)
+
+
+def test_what_no_command_makes_is_made_by_the_gate(store):
+    with pytest.raises(MissingPartitionError, match="scores of v7 is missing .* Materialize production_model again"):
+        store.require("scores", "v7")
 
 
 def test_a_full_disk_is_named_and_retried(store):
