@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,9 @@ def instance_in(home: Path) -> dg.DagsterInstance:
 
     os.environ["DAGSTER_HOME"] = str(home)
     try:
-        return DagsterInstance.get()
+        instance = DagsterInstance.get()
+        with suppress(NotImplementedError):  # of a storage that is no database
+            instance.event_log_storage.get_maximum_record_id()  # else it is opened in the middle of a run
     except OSError:
         raise
     except Exception as error:  # a damaged database or a wrong configuration may raise anything
@@ -93,6 +95,7 @@ def instance_in(home: Path) -> dg.DagsterInstance:
             " in it is damaged, restore it, or move the folder away: then the history of runs begins anew, and data and"
             " models stay."
         ) from error
+    return instance
 
 
 def _project_config() -> dict[str, Any]:

@@ -110,6 +110,7 @@ def test_misuse_exits_with_2_and_says_what_was_expected(cli, tmp_path, arguments
         ("dagster.yaml", b"- x", "dagster.yaml holds no mapping"),
         ("dagster.yaml", b"no_such_key: 1", "Correct dagster.yaml"),
         (".mlops/dagster/history/runs.db", b"no database", "file is not a database"),
+        (".mlops/dagster/history/runs/index.db", b"no database", "file is not a database"),
     ],
 )
 def test_files_that_dagster_cannot_use_are_named(cli, tmp_path, name, content, message):

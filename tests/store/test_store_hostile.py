@@ -175,7 +175,7 @@ def test_a_manifest_names_only_files_of_its_partition(store, manifest, why):
 
 
 def test_what_no_command_makes_is_made_by_the_gate(store):
-    with pytest.raises(MissingPartitionError, match="scores of v7 is missing .* Materialize production_model again"):
+    with pytest.raises(MissingPartitionError, match=r"scores of v7 is missing .* Materialize production_model again"):
         store.require("scores", "v7")
 
 

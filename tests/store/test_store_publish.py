@@ -184,7 +184,7 @@ def test_a_partition_whose_manifest_cannot_be_read_can_be_made_again(tmp_path):
     store = LocalStore(tmp_path)
     publish(store, "old")
     (store.folder(ASSET, DS) / "split.manifest.json").write_text("{")
-    with pytest.raises(DataError, match=rf"split\.manifest\.json.*Run: mlops-assets materialize split --partition {DS}"):
+    with pytest.raises(DataError, match=r"split\.manifest\.json.*Run: mlops-assets materialize split"):
         store.require(ASSET, DS)
     publish(store, "new")
     assert words_of(store) == {"new"}
