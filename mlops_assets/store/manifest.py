@@ -139,7 +139,7 @@ def parsed_mapping(text: str | bytes) -> dict[str, Any]:
     """The content of a JSON file that somebody else may have written.
 
     Raises:
-        ValueError: It is no JSON, no mapping, or is nested too deeply to be read.
+        ValueError: It is no JSON, no mapping, nested too deeply to be read, or its text is no Unicode.
     """
     try:
         content = json.loads(text)
@@ -147,6 +147,8 @@ def parsed_mapping(text: str | bytes) -> dict[str, Any]:
         content = None
     if not isinstance(content, dict):
         raise ValueError("no mapping, or nested too deeply")  # noqa: TRY004  # what json raises, too
+    if "\\u" in (text if isinstance(text, str) else text.decode(errors="replace")):
+        json.dumps(content, ensure_ascii=False).encode()  # half a character could not be printed in any message
     return content
 
 

@@ -254,6 +254,7 @@ def test_a_day_without_rights_does_not_keep_others_from_being_seen(without_root)
         ({"inputs": {"raw": 7}}, "no text"),
         ({"recipe": 7}, "'recipe' is missing"),
         ({"more": 7}, "it has 'more'"),
+        ({"asset": "\ud800"}, "surrogates not allowed"),
         ({"size": "7"}, "'size' is missing"),
         ({"rows": "7"}, "'rows' is missing"),
         ({"columns": ["a"]}, "'columns' is missing"),
