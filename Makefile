@@ -88,4 +88,4 @@ bench: install ## The figures in the README
 	$(BIN)/python -m benchmarks.run
 
 clean: ## Remove the virtual environment and caches (never data)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache
