@@ -78,8 +78,8 @@ def _ping_tcp(uri: str, scheme: str, timeout: float) -> None:
 
 def _check_file(uri: str) -> None:
     path = Path(unquote(uri.partition(":///")[2].partition("?")[0])).absolute()
-    if path.is_dir():
-        raise OSError(f"{path} is a directory, expected a file")
+    if path.exists() and not path.is_file():  # a fifo, say: MLflow would try for 100 seconds
+        raise OSError(f"{path} is a directory or a device, expected a file")
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     if not existing.is_dir() and existing != path:
         raise OSError(f"{existing} is not a directory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import traceback
@@ -98,6 +99,9 @@ def test_a_sqlite_file_that_cannot_be_is_reported(tmp_path):
         Tracking(config(tmp_path, uri=f"sqlite:///{tmp_path}/file/mlflow.db")).ping()
     with pytest.raises(TrackingError, match="is a directory"):
         Tracking(config(tmp_path, uri=f"sqlite:///{tmp_path}")).ping()
+    os.mkfifo(tmp_path / "fifo.db")  # which MLflow would try to open for 100 seconds
+    with pytest.raises(TrackingError, match="a directory or a device, expected a file"):
+        Tracking(config(tmp_path, uri=f"sqlite:///{tmp_path}/fifo.db")).ping()
     Tracking(config(tmp_path, uri=f"sqlite:///{tmp_path}/new/mlflow.db")).ping()
     assert not (tmp_path / "new").exists()
 
