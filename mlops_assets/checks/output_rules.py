@@ -35,7 +35,7 @@ def row_count(predictions: Manifest, name: str, raw: Manifest | None, _limits: C
     """There are as many predictions as rows."""
     if raw is None or predictions.inputs.get(path_in(raw, DATA)) != raw.file(DATA).sha256:
         return Finding(note="the raw data were replaced since")
-    rows, made = raw.file(DATA).rows, predictions.file(name).rows
+    rows, made = raw.file(DATA).rows or 0, predictions.file(name).rows or 0
     problem = (
         f"{path_in(predictions, name)} has {made:,} rows and {path_in(raw, DATA)} has {rows:,}. Expected one for each;"
         " materialize predictions of the day again before you use them."

@@ -100,7 +100,9 @@ class LocalStore:
 
         data, info = self.read_bytes(asset, ds, name)
         with self._as_described(asset, ds, name):
-            return read_table(data, info)
+            table = read_table(data, info)
+            _ = table.column_names  # which are decoded here
+        return table
 
     def read_json(self, asset: str, ds: str, name: str) -> dict[str, Any]:
         """A published JSON file, which holds a mapping; see :meth:`read_bytes` for the errors."""
@@ -127,7 +129,9 @@ class LocalStore:
             types = dict(info.columns or {})
             types.update({column: "string" for column in as_text if column in types})
             with self._as_described(asset, ds, name):
-                yield from stream_table(reader, replace(info, columns=types))  # type: ignore[arg-type]  # Arrow needs no more of a file
+                for table in stream_table(reader, replace(info, columns=types)):  # type: ignore[arg-type]  # Arrow needs no more of a file
+                    _ = table.column_names  # which are decoded here
+                    yield table
         self._check(reader.digest.hexdigest(), info, asset, ds)
 
     @contextlib.contextmanager

@@ -61,7 +61,8 @@ def run(project: Project, step: str, ds: str, *, planted: bool = False, **more: 
     if result.error is not None:
         assert planted or after == before
         named = (ds, DS, "/v1/", "held-out data", "scores of", "scores.csv of")
-        assert any(word in result.error for word in named), result.error
+        # a planted manifest says itself why its file cannot be used
+        assert planted or any(word in result.error for word in named), result.error
         return False
     drafts = [f".{name}.{end}" for name in (*FILES[asset], manifest_name(asset)) for end in ("staged", "next")]
     assert not {*drafts} & {*after}

@@ -279,6 +279,7 @@ def test_a_manifest_of_other_types_is_a_clear_error(store, changes, why):
     [
         (b'"', {"a": "int64"}),
         (b"", {"a": "int64"}),
+        (b"\xff\n1\n", {}),
         (b"a\nx\n", {"a": "int64"}),
         (b"a\n1\n2,3\n", {"a": "int64"}),
         (b"a\n1\n", {"a": "list<x>"}),
