@@ -6,8 +6,9 @@ milliseconds, seven times a day of a range. Files and formats are Dagster's own,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -16,6 +17,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from sqlalchemy import NullPool, create_engine
 
 if TYPE_CHECKING:
+    from dagster import EventLogEntry
     from dagster._core.storage.sqlite_storage import SqliteStorageConfig
     from dagster._serdes import ConfigurableClassData
     from sqlalchemy import Connection
@@ -47,6 +49,12 @@ class _EventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str) -> None:
         self._connections: dict[str, Connection] = {}  # the one that was used last is the last
         super().__init__(base_dir)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        super().store_event(event)
+        # Dagster's UI follows a run by changes of its file; while that is open, what is written goes to another one.
+        with suppress(FileNotFoundError):  # the run was deleted
+            os.utime(self.path_for_shard(event.run_id))
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:

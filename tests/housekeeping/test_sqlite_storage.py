@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
@@ -25,10 +26,19 @@ def opened(folder, storage=None):
     return dg.DagsterInstance.local_temp(str(folder), overrides=overrides)
 
 
+def custom(folder):
+    return {
+        "custom": {
+            "module": SqliteStorage.__module__,
+            "class": "SqliteStorage",
+            "config": {"base_dir": str(folder)},
+        }
+    }
+
+
 @pytest.fixture
 def ours(tmp_path):
-    custom = {"module": SqliteStorage.__module__, "class": "SqliteStorage", "config": {"base_dir": str(tmp_path)}}
-    with opened(tmp_path, {"custom": custom}) as instance:
+    with opened(tmp_path, custom(tmp_path)) as instance:
         yield instance
 
 
@@ -90,6 +100,19 @@ def test_a_write_that_failed_does_not_reach_the_next_one(ours):
     assert len(ours.all_logs(run_id)) == before
     ours.report_engine_event("later", run_id=run_id, job_name="job")
     assert len(ours.all_logs(run_id)) == before + 1
+
+
+def test_a_run_that_another_process_executes_is_followed_event_by_event(ours, tmp_path):
+    # given the page of a run in the UI, and the run, each with an instance of its own that stays open
+    ours.report_engine_event("begin", run_id="run", job_name="job")
+    seen = queue.Queue()
+    with opened(tmp_path, custom(tmp_path)) as page:
+        page.watch_event_logs("run", None, lambda entry, _cursor: seen.put(entry.get_dagster_event().message))
+        # when / then each event is seen before the next one is written
+        for message in ("first", "second", "third"):
+            ours.report_engine_event(message, run_id="run", job_name="job")
+            while seen.get(timeout=30) != message:
+                pass
 
 
 def test_the_database_of_a_deleted_run_is_deleted(ours, tmp_path):
