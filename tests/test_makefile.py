@@ -27,5 +27,6 @@ def test_make_dev_shows_the_project_that_is_there(tmp_path, files, shown):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     # when / then
-    said = subprocess.run(["make", "-n", "dev"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "-n", "dev"]  # the tests may run below another make
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert f"mlops-assets dev --dir {shown}" in said.splitlines()[-1]
