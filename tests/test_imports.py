@@ -19,6 +19,7 @@ ORDER = (
     {"cli", "definitions"},
     {"wiring"},
     {"settings"},
+    {"serving"},
     {"alerts", "automation"},
     {"assets"},
     {"housekeeping"},
@@ -34,13 +35,16 @@ EVERYBODYS = {"addresses", "declared", "errors", "imports"}
 STANDALONE = {"__init__"}
 RANK = {part: place for place, row in enumerate(ORDER) for part in row}
 
-KNOW_TRACKING = {"cli", "definitions", "wiring", "automation", "assets", "housekeeping"}
+KNOW_TRACKING = {"cli", "definitions", "wiring", "automation", "assets", "housekeeping", "serving"}
 KNOW_LIBRARY = {
     "dagster": {"cli", "definitions", "wiring", "alerts", "automation", "assets", "housekeeping", "backends", "names"},
     "dagster_mlflow": {"assets"},
     "dotenv": {"settings"},
     "mlflow": {"tracking"},
+    "prometheus_client": {"serving"},
     "pydantic": {"settings"},
+    "starlette": {"serving"},
+    "uvicorn": {"serving"},
 }
 
 # MLflow's configuration is a group of the settings.
@@ -102,6 +106,8 @@ def test_every_module_is_part_of_the_rule():
         ("mlops_assets.runtime.runner", "dagster mlflow pydantic dotenv yaml sklearn pandas pyarrow numpy skops"),
         ("mlops_assets.runtime.worker", "dagster mlflow pydantic dotenv yaml sklearn pandas pyarrow numpy skops"),
         ("mlops_assets.definitions", "mlflow sklearn pandas pyarrow numpy skops apprise dagster_mlflow docker"),
+        ("mlops_assets.serving.app", "dagster mlflow apprise dagster_mlflow docker"),
+        ("mlops_assets.serving.config", "sklearn pandas pyarrow numpy starlette uvicorn"),
         ("mlops_assets.cli.app", "dagster mlflow sklearn pandas pyarrow numpy skops apprise docker"),
     ],
 )

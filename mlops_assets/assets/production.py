@@ -125,6 +125,60 @@ class Production:
             raise NoProductionModelError(self._nothing_serves())
         return champion
 
+    def current(self) -> Version | None:
+        """The version that serves, as the registry says now: one read that changes nothing, for those who ask often.
+
+        Raises:
+            TrackingError: MLflow refused or is away.
+        """
+        registry = self._tracking.registry
+        self._tracking.ping()  # known in seconds; MLflow's own retries take minutes
+        return registry.in_production() if self._pinned is None else registry.version(self._pinned)
+
+    def champion(self, version: Version) -> Champion:
+        """A version as the one that serves, after its file was put below the data root.
+
+        Raises:
+            TrackingError: Its file is missing or was changed, or MLflow refused or is away.
+        """
+        return Champion(
+            name=version.name,
+            number=version.number,
+            trained_for=version.ds,
+            trained_through=version.trained_through or version.ds,
+            run_id=version.run_id,
+            file=self.model_file(version),
+            resolved_at=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+            pinned=self._pinned is not None,
+            links=self._tracking.links(version),
+        )
+
+    def remember(self, champion: Champion) -> None:
+        """Keep it for times in which MLflow is away."""
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
+        draft.write_text(json.dumps(asdict(champion)), encoding="utf-8")
+        draft.replace(self._memory)
+
+    def remembered(self, error: TrackingError) -> Champion:
+        """The champion that was remembered last, if that is not long ago.
+
+        Args:
+            error: Why the registry cannot be asked; raised if there is none.
+        """
+        try:
+            content: dict[str, Any] = json.loads(self._memory.read_text(encoding="utf-8"))
+            champion = Champion(**{**content, "file": ModelFile(**content["file"])})
+            age = dt.datetime.now(dt.timezone.utc) - dt.datetime.fromisoformat(champion.resolved_at)
+            is_there = sha256(self._store.root / champion.file.path) == champion.file.sha256
+        except (OSError, DataError, ValueError, TypeError, KeyError):
+            raise error from None
+        chosen = champion.number if champion.pinned else None
+        if age > SERVES_WITHOUT_MLFLOW or not is_there or self._pinned != chosen:
+            raise error
+        _logger.warning("Version %s, resolved %s, still serves: %s", champion.number, champion.resolved_at, error)
+        return replace(champion, mlflow_away=str(error))
+
     def model_file(self, version: Version) -> ModelFile:
         """A version's model as steps get it, after its file was put below the data root."""
         folder = f"{MODEL_FILES}/{version_key(version.number)}-{version.sha256[:12]}"
@@ -157,50 +211,16 @@ class Production:
         except TrackingError as error:
             if self._pinned is not None and not error.can_retry:
                 raise  # the pinned version does not exist: a champion must not serve in its place
-            return self._remembered(error)
+            return self.remembered(error)
         if version is None:
             self._memory.unlink(missing_ok=True)
             return None
         try:
-            champion = self._champion(version)
+            champion = self.champion(version)
         except TrackingAwayError as error:
-            return self._remembered(error)
-        self._remember(champion)
+            return self.remembered(error)
+        self.remember(champion)
         return champion
-
-    def _champion(self, version: Version) -> Champion:
-        return Champion(
-            name=version.name,
-            number=version.number,
-            trained_for=version.ds,
-            trained_through=version.trained_through or version.ds,
-            run_id=version.run_id,
-            file=self.model_file(version),
-            resolved_at=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-            pinned=self._pinned is not None,
-            links=self._tracking.links(version),
-        )
-
-    def _remember(self, champion: Champion) -> None:
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
-        draft.write_text(json.dumps(asdict(champion)), encoding="utf-8")
-        draft.replace(self._memory)
-
-    def _remembered(self, error: TrackingError) -> Champion:
-        """The champion that was resolved last, if that is not long ago."""
-        try:
-            content: dict[str, Any] = json.loads(self._memory.read_text(encoding="utf-8"))
-            champion = Champion(**{**content, "file": ModelFile(**content["file"])})
-            age = dt.datetime.now(dt.timezone.utc) - dt.datetime.fromisoformat(champion.resolved_at)
-            is_there = sha256(self._store.root / champion.file.path) == champion.file.sha256
-        except (OSError, DataError, ValueError, TypeError, KeyError):
-            raise error from None
-        chosen = champion.number if champion.pinned else None
-        if age > SERVES_WITHOUT_MLFLOW or not is_there or self._pinned != chosen:
-            raise error
-        _logger.warning("Version %s, resolved %s, still serves: %s", champion.number, champion.resolved_at, error)
-        return replace(champion, mlflow_away=str(error))
 
     def _nothing_serves(self) -> str:
         newest = max(self._tracking.registry.versions(), key=lambda one: one.number, default=None)

@@ -166,6 +166,18 @@ def dev(
     serve(port, mlflow_port)
 
 
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="In place of MLOPS_SERVE_PORT.")] = None,
+    directory: Directory = Path(),
+) -> None:
+    """Answer requests with the model in production (MLflow's scoring protocol), until Ctrl-C or SIGTERM."""
+    _enter(directory)
+    from mlops_assets.cli.serve import serve_model
+
+    serve_model(port)
+
+
 @models_app.command("list")
 def list_models(directory: Directory = Path(), as_json: Json = False) -> None:
     """All versions of the registered model."""

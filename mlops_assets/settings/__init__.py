@@ -22,6 +22,7 @@ from mlops_assets.checks.raw_data_rules import CheckLimits
 from mlops_assets.declared import Setting, setting, settings_of
 from mlops_assets.errors import SettingsError
 from mlops_assets.housekeeping.config import Retention
+from mlops_assets.serving.config import ServingConfig
 from mlops_assets.settings.reading import read, read_env_file, shown, variable
 from mlops_assets.steps.parameters import Parameters
 from mlops_assets.tracking.config import DEFAULT_NAME, LOCAL_UI, TrackingConfig
@@ -83,6 +84,7 @@ class Settings:
     tracking: TrackingConfig = field(init=False)
     docker: DockerConfig = field(init=False)
     alerts: AlertConfig = field(init=False)
+    serving: ServingConfig = field(init=False)
     given: frozenset[str] = field(init=False, compare=False)
 
     def __init__(
@@ -163,6 +165,7 @@ def _composed(values: Mapping[str, Any]) -> dict[str, Any]:
         "tracking": tracking,
         "docker": group(DockerConfig, data_dir=values["data_dir"].absolute(), workers=values["workers"]),
         "alerts": group(AlertConfig),
+        "serving": group(ServingConfig),
     }
 
 
@@ -175,8 +178,9 @@ _OWNERS: dict[str, type] = {
     "tracking": TrackingConfig,
     "docker": DockerConfig,
     "alerts": AlertConfig,
+    "serving": ServingConfig,
 }
-_TITLES = {"": "Project", "steps": "Data", "tracking": "MLflow"}
+_TITLES = {"": "Project", "steps": "Data", "tracking": "MLflow", "serving": "Model server"}
 _DECLARED = tuple(one for owner in _OWNERS.values() for one in settings_of(owner))
 
 

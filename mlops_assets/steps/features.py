@@ -40,16 +40,21 @@ def feature_kinds(schema: pa.Schema, *, without: tuple[str, ...]) -> dict[str, s
 
 
 def model_frame(table: pa.Table, kinds: Mapping[str, str], source: str, *, rows_before: int = 0) -> pd.DataFrame:
-    """The features as a model gets them.
+    """The features as a model gets them; see :func:`model_columns`. Shape (n, features)."""
+    return pd.DataFrame(model_columns(table, kinds, source, rows_before=rows_before), copy=False)
+
+
+def model_columns(table: pa.Table, kinds: Mapping[str, str], source: str, *, rows_before: int = 0) -> dict[str, Any]:
+    """The features as a model gets them, by name.
 
     Args:
         table: n rows; further columns are ignored.
-        kinds: Feature -> kind; the frame has these columns in this order.
+        kinds: Feature -> kind; these columns in this order.
         source: What to call the data in messages.
         rows_before: Rows of ``source`` that come before these.
 
     Returns:
-        Shape (n, features). Numbers and booleans are float64 with NaN for missing and infinite values (see
+        Shape (n,) each. Numbers and booleans are float64 with NaN for missing and infinite values (see
         :data:`~mlops_assets.steps.row_hash.LARGEST`), dates
         datetime64 with NaT, strings are ``str`` with ``""`` for missing, empty columns are NaN.
 
@@ -57,8 +62,7 @@ def model_frame(table: pa.Table, kinds: Mapping[str, str], source: str, *, rows_
         DataError: A column is missing, or holds what is not of its kind.
     """
     _refuse_missing(table, kinds, source)
-    columns = {name: _representation(table[name], kind, name, source, rows_before) for name, kind in kinds.items()}
-    return pd.DataFrame(columns, copy=False)
+    return {name: _representation(table[name], kind, name, source, rows_before) for name, kind in kinds.items()}
 
 
 def fitting_rows(table: pa.Table, kinds: Mapping[str, str], source: str) -> NDArray[np.bool_]:
@@ -157,8 +161,13 @@ def build_pipeline(
     return Pipeline([*stages, ("estimator", _estimator(estimator, seed))])
 
 
-def class_probabilities(pipeline: Pipeline, frame: pd.DataFrame) -> NDArray[np.float64]:
-    """Probability of each class. Shape (n, classes), in the order of ``pipeline.classes_``."""
+def class_probabilities(pipeline: Pipeline, frame: pd.DataFrame | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probability of each class. Shape (n, classes), in the order of ``pipeline.classes_``.
+
+    Args:
+        pipeline: All stages, or those from some stage on.
+        frame: What its first stage takes. Shape (n, columns).
+    """
     from joblib import parallel_config
 
     # A forest adds up its trees' answers in the order in which threads end: the last digit would change by chance.
@@ -306,7 +315,8 @@ def _castable(value: pa.ChunkedArray | pa.Array | pa.Scalar, wanted: pa.DataType
 
 
 def _refuse_missing(table: pa.Table, kinds: Mapping[str, str], source: str) -> None:
-    if missing := [name for name in kinds if name not in table.column_names]:
+    there = set(table.column_names)
+    if missing := [name for name in kinds if name not in there]:
         raise DataError(
             f"{source} lacks {_listed(missing)}, which the model was trained on. Deliver the file with all its columns,"
             " or train a model without them (MLOPS_DROP_COLUMNS)."

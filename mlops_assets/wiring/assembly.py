@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,13 +18,19 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from mlops_assets.alerts.channels import Channels
+    from mlops_assets.alerts.message import Alert
+    from mlops_assets.alerts.outbox import Outbox
     from mlops_assets.alerts.sensor import Alerting
     from mlops_assets.assets.materialization import Parts
+    from mlops_assets.assets.production import Production
     from mlops_assets.automation.launcher import Launcher
     from mlops_assets.backends.base import Backend
     from mlops_assets.names import Names
+    from mlops_assets.serving.app import ModelServer
     from mlops_assets.tracking.tracker import Tracking
 
+
+_logger = logging.getLogger(__name__)
 
 MAX_WORKERS = 4
 """Each holds half a gigabyte of libraries."""
@@ -78,11 +86,16 @@ def build_backend(settings: Settings) -> Backend:
 def build_parts(settings: Settings, backend: Backend | None = None, tracking: Tracking | None = None) -> Parts:
     """What the assets work with."""
     from mlops_assets.assets.materialization import Parts
+
+    tracking = tracking or build_tracking(settings)
+    return Parts(backend or build_backend(settings), tracking, build_production(settings, tracking), settings.checks)
+
+
+def build_production(settings: Settings, tracking: Tracking) -> Production:
+    """Which model serves."""
     from mlops_assets.assets.production import Production
 
-    store, tracking = build_store(settings), tracking or build_tracking(settings)
-    production = Production(tracking, store, settings.home.absolute(), settings.tracking.model_version)
-    return Parts(backend or build_backend(settings), tracking, production, settings.checks)
+    return Production(tracking, build_store(settings), settings.home.absolute(), settings.tracking.model_version)
 
 
 def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:
@@ -121,13 +134,41 @@ def build_channels(settings: Settings) -> Channels:
     return Channels(settings.alerts.urls)
 
 
+def build_outbox(settings: Settings) -> Outbox:
+    """Alerts that wait, and which were sent."""
+    from mlops_assets.alerts.outbox import Outbox
+
+    return Outbox(settings.home.absolute() / f"{build_names(settings).of('alerts')}.db")
+
+
+def build_model_server(settings: Settings) -> ModelServer:
+    """The server of the model in production."""
+    from mlops_assets.alerts.message import FAILURE
+    from mlops_assets.serving.app import ModelServer
+    from mlops_assets.serving.following import Following
+    from mlops_assets.serving.requests import CsvForm
+
+    outbox, targets = build_outbox(settings), build_channels(settings).targets
+
+    def notify(alert: Alert) -> None:
+        if targets and FAILURE in settings.alerts.kinds:
+            outbox.add([alert], targets, time.time())
+            for line in outbox.deliver(targets).failed:
+                _logger.error(line)
+
+    production = build_production(settings, build_tracking(settings))
+    following = Following(production, build_store(settings).root, notify, settings.serving.poll_seconds)
+    return ModelServer(
+        following, settings.serving, CsvForm(settings.steps.csv_delimiter, settings.steps.missing_values)
+    )
+
+
 def build_alerting(settings: Settings, launcher: Launcher, tracking: Tracking) -> Alerting | None:
     """What is sent to whom; None if there is no target."""
     if not settings.alerts.urls:
         return None
     from mlops_assets.alerts.late_data import LateData
     from mlops_assets.alerts.old_model import OldModel
-    from mlops_assets.alerts.outbox import Outbox
     from mlops_assets.alerts.sensor import Alerting
     from mlops_assets.automation.config import DAILY_JOBS
 
@@ -148,7 +189,7 @@ def build_alerting(settings: Settings, launcher: Launcher, tracking: Tracking) -
     )
     return Alerting(
         names=names,
-        outbox=Outbox(settings.home.absolute() / f"{names.of('alerts')}.db"),
+        outbox=build_outbox(settings),
         channels=build_channels(settings),
         kinds=frozenset(settings.alerts.kinds),
         dagster_url=settings.alerts.dagster_url,

@@ -1,0 +1,1 @@
+"""The model server: HTTP answers of the model in production, by MLflow's scoring protocol."""
