@@ -160,6 +160,10 @@ class Production:
         draft.write_text(json.dumps(asdict(champion)), encoding="utf-8")
         draft.replace(self._memory)
 
+    def forget(self) -> None:
+        """Nothing is in production: nothing serves while MLflow is away either."""
+        self._memory.unlink(missing_ok=True)
+
     def remembered(self, error: TrackingError) -> Champion:
         """The champion that was remembered last, if that is not long ago.
 
@@ -213,7 +217,7 @@ class Production:
                 raise  # the pinned version does not exist: a champion must not serve in its place
             return self.remembered(error)
         if version is None:
-            self._memory.unlink(missing_ok=True)
+            self.forget()
             return None
         try:
             champion = self.champion(version)

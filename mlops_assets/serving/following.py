@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mlops_assets.alerts.message import FAILURE, Alert, alert, first_lines
+from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.runtime.model_cache import ModelCache
 from mlops_assets.serving.model import ServedModel, load
 from mlops_assets.tracking.errors import TrackingError
@@ -74,6 +75,7 @@ class Following:
             version = self._production.current()
             if version is None:
                 self.model, self._failed = None, None
+                self._production.forget()
                 self.problem = "No version is in stage Production. Train and promote one: mlops-assets models promote"
             elif self._is_due(version):
                 self._take(version)
@@ -112,13 +114,15 @@ class Following:
 
     def _refuse(self, version: Version, error: Exception) -> None:
         reason = str(error) or type(error).__name__
+        if self.model is None:
+            self._serve_remembered(TrackingError(reason))
         serving = f"version {self.model.number} goes on serving" if self.model else "nothing serves"
         title = f"Version {version.number} of model {version.name!r} is in production and cannot serve; {serving}"
         self.problem = f"{title}. {reason}"
         self.failures += 1
         self._failed = version.number, version.sha256
         self._retry_at = time.monotonic() + RETRY_SECONDS
-        _logger.error("%s", self.problem, exc_info=None if isinstance(error, TrackingError) else error)
+        _logger.error("%s", self.problem, exc_info=None if isinstance(error, MlopsAssetsError) else error)
         facts = [first_lines(reason), "It is tried again every 30 seconds. Way back: mlops-assets models rollback"]
         one = alert(f"serving/{version.name}/{version.number}/{version.sha256}", FAILURE, title, facts)
         # A mail server that does not answer must not keep this thread from the next promotion.
@@ -131,13 +135,16 @@ class Following:
             _logger.exception("The alert %r was not sent", one.title)
 
     def _go_on_without(self, error: TrackingError) -> None:
-        """MLflow cannot be asked: what serves goes on; at the start, what was remembered serves."""
+        """MLflow cannot be asked: what serves goes on."""
         self.problem = str(error)
-        if self.model is not None:
-            return
+        if self.model is None:
+            self._serve_remembered(error)
+
+    def _serve_remembered(self, error: TrackingError) -> None:
+        """After a start: what served last, if that is not long ago."""
         try:
             self.model = load(self._cache, self._root, self._production.remembered(error))
-        except TrackingError:
-            pass  # nothing is remembered
+            _logger.warning("Version %s of model %r, which served last, serves", self.model.number, self.model.name)
         except Exception as other:
-            self.problem = f"{error} The version that was remembered cannot serve: {other}"
+            if other is not error:
+                _logger.warning("What served last cannot serve: %s", other)

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from mlops_assets.errors import DataError, MlopsAssetsError
-from mlops_assets.serving.requests import JSON, SOURCE, Columns, CsvForm, columns_of, table_of
-from mlops_assets.steps.features import DATETIME, class_probabilities, kinds_of, model_columns
+from mlops_assets.serving.requests import JSON, SOURCE, Columns, CsvForm, columns_of, rows_in, table_of
+from mlops_assets.steps.features import DATETIME, EMPTY, class_probabilities, kinds_of, model_columns
 from mlops_assets.steps.predict import PREDICTION
 from mlops_assets.store.disk import read_regular
 from mlops_assets.store.layout import MODEL_DESCRIPTION
@@ -87,8 +87,9 @@ class ServedModel:
         itself: none fails because of another's values.
         """
         if len(requests) > 1 and all(isinstance(values, list) for one in requests for values in one.values()):
-            ends = accumulate((_rows(one) for one in requests), initial=0)
-            merged = {name: [*chain.from_iterable(one[name] for one in requests)] for name in self.kinds}
+            ends = accumulate((rows_in(one) for one in requests), initial=0)
+            used = (name for name, kind in self.kinds.items() if kind != EMPTY)
+            merged = {name: [*chain.from_iterable(one[name] for one in requests)] for name in used}
             try:
                 proba = self._probabilities(merged)
             except Exception:  # noqa: S110  # each by itself says whose it is
@@ -119,7 +120,7 @@ class ServedModel:
             return error
 
     def _probabilities(self, columns: Columns) -> NDArray[np.float64]:
-        if not _rows(columns):
+        if not rows_in(columns):
             return np.zeros((0, len(self._row_texts)))
         features = self._features(columns)
         matrix = np.hstack([fitted.transform(self._block(features, names)) for fitted, names in self._groups])
@@ -178,10 +179,6 @@ def _without_names(fitted: Any) -> Any:
     for one in (fitted, *(stage for _, stage in getattr(fitted, "steps", ()))):
         vars(one).pop("feature_names_in_", None)
     return fitted
-
-
-def _rows(columns: Columns) -> int:
-    return len(next(iter(columns.values()), ()))
 
 
 def _literal(value: Any) -> str:

@@ -64,7 +64,7 @@ def columns_of(body: bytes, media_type: str, kinds: Mapping[str, str], csv: CsvF
     columns = _of_csv(body, kinds, csv) if media_type == CSV else _of_json(body)
     if not columns:
         return dict.fromkeys(kinds, ())  # no rows
-    if missing := [name for name in kinds if name not in columns]:
+    if missing := [name for name, kind in kinds.items() if kind != EMPTY and name not in columns]:
         unknown = [name for name in columns if name not in kinds]
         others = f" These are not among the model's: {_listed(unknown)}." if unknown else ""
         raise DataError(f"{SOURCE} lacks {_listed(missing)}, which the model was trained on.{others} Send all of them.")
@@ -77,7 +77,15 @@ def table_of(columns: Columns, kinds: Mapping[str, str]) -> pa.Table:
     Raises:
         DataError: A value is not of its column's kind.
     """
-    return pa.table({name: _array(columns[name], kind, name) for name, kind in kinds.items()})
+    nothing = pa.nulls(rows_in(columns))  # for columns that had no value in training: the model does not use them
+    return pa.table(
+        {name: nothing if kind == EMPTY else _array(columns[name], kind, name) for name, kind in kinds.items()}
+    )
+
+
+def rows_in(columns: Columns) -> int:
+    """How many rows."""
+    return len(next(iter(columns.values()), ()))
 
 
 def _of_json(body: bytes) -> Columns:
@@ -151,8 +159,6 @@ def _of_csv(body: bytes, kinds: Mapping[str, str], csv: CsvForm) -> Columns:
 
 def _array(values: Sequence[Any], kind: str, name: str) -> pa.Array | pa.ChunkedArray:
     """A column of Arrow; of CSV, :func:`~mlops_assets.steps.features.model_columns` refuses what is not of its kind."""
-    if kind == EMPTY:
-        return pa.nulls(len(values))
     if isinstance(values, pa.ChunkedArray):
         return values.cast(pa.timestamp("s")) if pa.types.is_date(values.type) else values
     if kind == DATETIME:
