@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
 import os
 import socket
 import time
@@ -27,6 +26,7 @@ from urllib.parse import quote
 import anyio
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 16_384
 _LARGE_AT_A_TIME = 2
-_logger = logging.getLogger(__name__)
+_IDLE_SECONDS = 75
+"""Longer than proxies keep a connection that nobody uses: else they send into one that is being closed."""
 
 
-class _RefusedError(Exception):
-    """An answer that is none: HTTP status, code of MLflow's errors, message."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
+_CODES = {400: "BAD_REQUEST", 401: "UNAUTHENTICATED", 413: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR"} | {
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+"""What MLflow's errors call them, by HTTP status."""
 
 
 class ModelServer:
@@ -60,7 +60,7 @@ class ModelServer:
     def __init__(self, following: Following, config: ServingConfig, csv: CsvForm) -> None:
         """Nothing listens until `run`."""
         self._following, self._config, self._csv = following, config, csv
-        self._metrics, self._running = Metrics(following), 0
+        self._metrics, self._running = Metrics(following, lambda: self._running), 0
         self._waiting: dict[ServedModel, list[tuple[Columns, asyncio.Future[Any]]]] = {}
         self._threads = ThreadPoolExecutor(_LARGE_AT_A_TIME, "large request")
         self._large = anyio.CapacityLimiter(_LARGE_AT_A_TIME)
@@ -71,7 +71,8 @@ class ModelServer:
             routes=[
                 Route("/invocations", self._invocations, methods=["POST"]),
                 *(Route(path, endpoint) for path, endpoint in routes.items()),
-            ]
+            ],
+            exception_handlers={HTTPException: self._refusal, Exception: self._refusal},
         )
         how = uvicorn.Config(
             app,
@@ -80,6 +81,7 @@ class ModelServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=max(1, round(config.timeout_seconds)),
         )
         self._server = uvicorn.Server(how)
@@ -100,47 +102,43 @@ class ModelServer:
         self._server.should_exit = True
 
     async def _invocations(self, request: Request) -> Response:
-        began = time.perf_counter()
-        self._metrics.running.inc()
+        began, status = time.perf_counter(), 500
         self._running += 1
         try:
             with anyio.fail_after(self._config.timeout_seconds):
                 response = await self._answer(request)
-        except _RefusedError as error:
-            response = self._refusal(error)
+        except HTTPException as error:
+            status = error.status_code
+            raise
         except DataError as error:
-            response = self._refusal(_RefusedError(400, "BAD_REQUEST", str(error)))
-        except TimeoutError:
+            raise HTTPException(status := 400, str(error)) from error
+        except TimeoutError as error:
             limit = f"{self._config.timeout_seconds:g} s (MLOPS_SERVE_TIMEOUT_SECONDS)"
             why = f"The request took longer than {limit}. Send fewer rows at a time."
-            response = self._refusal(_RefusedError(504, "DEADLINE_EXCEEDED", why))
+            raise HTTPException(status := 504, why) from error
         except ClientDisconnect:
-            response = Response(status_code=499)  # nobody reads it
-        except Exception:
-            _logger.exception("A request failed")
-            why = "The model server failed; its log says how. The request may be right."
-            response = self._refusal(_RefusedError(500, "INTERNAL_ERROR", why))
+            return Response(status_code=(status := 499))  # nobody reads it
+        else:
+            status = 200
+            return response
         finally:
             self._running -= 1
-            self._metrics.running.dec()
-        self._metrics.seconds.observe(time.perf_counter() - began)
-        self._metrics.requests.labels(response.status_code).inc()
-        return response
+            self._metrics.seconds.observe(time.perf_counter() - began)
+            self._metrics.requests.labels(status).inc()
 
     async def _answer(self, request: Request) -> Response:
         self._authorize(request)
         if self._running > self._config.max_requests:
             why = f"{self._config.max_requests} requests are worked on (MLOPS_SERVE_MAX_REQUESTS). Try again soon."
-            raise _RefusedError(503, "RESOURCE_EXHAUSTED", why)
-        media_type = _media_type(request)
-        length = request.headers.get("content-length", "")
+            raise HTTPException(503, why)
+        media_type, length = _media_type(request), request.headers.get("content-length", "")
         is_small = length.isdecimal() and int(length) <= SMALL_BYTES
         # The body of a large one is read when its turn comes: what waits lies with the client, not in memory here.
         async with nullcontext() if is_small else self._large:
             body = await self._body(request, int(length) if length.isdecimal() else 0)
             model = self._following.model
             if model is None:
-                raise _RefusedError(503, "TEMPORARILY_UNAVAILABLE", f"No model serves. {self._following.problem}")
+                raise HTTPException(503, f"No model serves. {self._following.problem}")
             if is_small:
                 columns = columns_of(body, media_type, model.kinds, self._csv)
                 content, rows = _written(model, columns, await self._scored_together(model, columns))
@@ -167,35 +165,35 @@ class ModelServer:
                     future.set_result(result)
 
     async def _body(self, request: Request, announced: int) -> bytes:
-        limit, size, parts = self._config.max_megabytes * 1_000_000, announced, []
-        if size <= limit:
-            size = 0
+        limit, body = self._config.max_megabytes * 1_000_000, bytearray()
+        if announced <= limit:
             async for part in request.stream():
-                size += len(part)
-                parts.append(part)
-                if size > limit:
+                body += part
+                if len(body) > limit:
                     break
-        if size > limit:
+        if max(announced, len(body)) > limit:
             why = f"The body is larger than {self._config.max_megabytes} MB (MLOPS_SERVE_MAX_MEGABYTES)."
-            raise _RefusedError(413, "REQUEST_LIMIT_EXCEEDED", f"{why} Send fewer rows at a time.")
-        return b"".join(parts)
+            raise HTTPException(413, f"{why} Send fewer rows at a time.")
+        return bytes(body)
 
     def _authorize(self, request: Request) -> None:
         if not self._is_authorized(request):
             why = "Expected the header 'Authorization: Bearer TOKEN' with the token of MLOPS_SERVE_TOKEN."
-            raise _RefusedError(401, "UNAUTHENTICATED", why)
+            raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
 
     def _is_authorized(self, request: Request) -> bool:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        token = self._config.token
-        return not token or (
-            scheme.lower() == "bearer" and hmac.compare_digest(given.encode("latin-1"), token.encode())
-        )
+        token = self._config.token.encode()
+        return not token or (scheme.lower() == "bearer" and hmac.compare_digest(given.encode("latin-1"), token))
 
-    def _refusal(self, error: _RefusedError) -> Response:
-        headers = _headers(self._following.model)
-        headers |= {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(error.status, {})
-        return JSONResponse({"error_code": error.code, "message": str(error)}, error.status, headers)
+    async def _refusal(self, _request: Request, error: Exception) -> Response:
+        """An error as MLflow's clients read it; one of ours is logged by uvicorn."""
+        status, why, headers = 500, "The model server failed; its log says how. The request may be right.", {}
+        if isinstance(error, HTTPException):
+            status, why, headers = error.status_code, error.detail, dict(error.headers or {})
+        headers |= {"Retry-After": "1"} if status == 503 else {}  # noqa: PLR2004
+        code = _CODES.get(status, "BAD_REQUEST")
+        return JSONResponse({"error_code": code, "message": why}, status, headers | _headers(self._following.model))
 
     async def _ping(self, _request: Request) -> Response:
         model = self._following.model
@@ -216,10 +214,7 @@ class ModelServer:
         return Response(version("mlflow"), media_type=JSON)
 
     async def _shown(self, request: Request) -> Response:
-        try:
-            self._authorize(request)
-        except _RefusedError as error:
-            return self._refusal(error)
+        self._authorize(request)
         return PlainTextResponse(self._metrics.text())
 
 
@@ -256,7 +251,7 @@ def _media_type(request: Request) -> str:
     media_type, *parameters = [part.strip().lower() for part in given.split(";")]
     if media_type not in (JSON, CSV) or any(one.replace('"', "") not in ("charset=utf-8", "") for one in parameters):
         why = f"Expected the header 'Content-Type: {JSON}' or '{CSV}', in UTF-8; found {given!r}."
-        raise _RefusedError(415, "BAD_REQUEST", why)
+        raise HTTPException(415, why)
     return media_type
 
 

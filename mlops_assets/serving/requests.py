@@ -32,6 +32,7 @@ Columns = Mapping[str, Sequence[Any]]
 
 _EXPECTED = {DOUBLE: "a number", STRING: "text", DATETIME: "a date as text (YYYY-MM-DD, YYYY-MM-DDTHH:MM:SS)"}
 _TYPES: dict[str, tuple[type, ...]] = {DOUBLE: (int, float), STRING: (str,), DATETIME: (str,)}
+_FITS = {DOUBLE: pa.types.is_primitive, STRING: pa.types.is_string, DATETIME: pa.types.is_string}
 _DATES = (pa.timestamp("us"), pa.timestamp("us", "UTC"))
 _SHOWN = 80
 
@@ -167,12 +168,11 @@ def _array(values: Sequence[Any], kind: str, name: str) -> pa.Array | pa.Chunked
         column = pa.array(values, from_pandas=True)  # also NaN is a missing value
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         column = None
-    is_text = column is not None and pa.types.is_string(column.type)
-    if column is None or not (pa.types.is_null(column.type) or is_text == (kind != DOUBLE)):
-        return _checked(values, kind, name)
-    if kind == DATETIME and is_text:
-        return _dates(column, name)
-    return column if is_text or pa.types.is_null(column.type) else column.cast(pa.float64(), safe=False)
+    if column is None or not (pa.types.is_null(column.type) or _FITS[kind](column.type)):
+        column = _checked(values, kind, name)
+    if pa.types.is_null(column.type) or kind == STRING:
+        return column
+    return _dates(column, name) if kind == DATETIME else column.cast(pa.float64(), safe=False)
 
 
 def _checked(values: Sequence[Any], kind: str, name: str) -> pa.Array:

@@ -134,6 +134,9 @@ def changed(name, value, row=1):
         (changed("amount", "much"), "row 2, column 'amount': expected a number or null, found 'much'"),
         (changed("amount", "1.5"), "row 2, column 'amount': expected a number or null, found '1.5'"),
         (changed("amount", [1]), "row 2, column 'amount': expected a number or null, found [1]"),
+        (lambda rows: {"instances": [{**rows[0], "amount": [1]}]}, "row 1, column 'amount': expected a number"),
+        (lambda rows: {"instances": [{**rows[0], "day": True}]}, "row 1, column 'day': expected a date as text"),
+        (lambda rows: {"instances": [{**rows[0], "colour": "\ud800"}]}, "column 'colour': expected text"),
         (changed("colour", 7), "row 2, column 'colour': expected text or null, found 7"),
         (changed("day", "soon"), "row 2, column 'day': expected a date as text"),
         (changed("day", 20_000), "row 2, column 'day': expected a date as text"),
@@ -244,8 +247,11 @@ def test_a_failure_of_ours_is_no_fault_of_the_request(project, rows, monkeypatch
     monkeypatch.setattr(app, "_scored_alone", lambda *_: 1 / 0)
     with running(project().settings) as server:
         answer = server.post(split(rows * 500))
+        unknown = server.get("/invocations")
+        assert 'mlops_serve_requests_total{status="500"} 1.0' in server.get("/metrics").text
     assert answer.status_code == 500
     assert "its log says how" in answer.json()["message"]
+    assert (unknown.status_code, unknown.json()["message"]) == (405, "Method Not Allowed")
 
 
 def test_a_token_is_asked_for(project, rows):
