@@ -18,7 +18,7 @@ import pytest
 import requests
 from alert_servers import web_sink
 from model_servers import Server, running, settings_of, split
-from projects import DS
+from projects import DS, NEXT, mixed, with_labels
 
 from mlops_assets.serving import following
 from mlops_assets.tracking.entities import LIBRARIES_TAG, SHA256_TAG
@@ -169,6 +169,29 @@ def test_a_server_without_a_model_waits_for_the_first_one(project, rows):
     # also after a restart without MLflow
     with running(settings_of(made.settings.home.parent, tracking_uri=NOWHERE)) as server:
         assert server.post(split(rows)).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("estimator", "labels"), [("logistic_regression", ["100 %", 'say "no"']), ("random_forest", [0, 1])]
+)
+def test_each_estimator_and_label_is_answered_as_it_predicts_the_day(estimator, labels, project, rows):
+    # given a version of another estimator, with labels of another kind
+    made = project(estimator=estimator, check_schema=False)
+    data, target = mixed(seed=2, first_id=5_000)
+    made.deliver(NEXT, data, with_labels(target, labels))
+    assert made.materialize("raw_data", "processed", "split", "model", ds=NEXT).success
+    promote(made, 3)
+    assert made.materialize("production_model", "predictions").success
+    predicted = made.store.read_table("predictions", DS, "predictions.csv").drop_columns(["id"]).to_pylist()[:8]
+    # when it is asked
+    with running(made.settings) as server:
+        answer = server.post(split(rows)).json()
+    # then it says what it said of the day
+    assert answer["model_version"] == 3
+    assert [one["prediction"] for one in answer["predictions"]] == [one["prediction"] for one in predicted]
+    for got, expected in zip(answer["predictions"], predicted, strict=True):
+        assert list(got) == ["prediction", *(f"score_{label}" for label in labels)] == list(expected)
+        assert got == pytest.approx(expected)
 
 
 def test_a_pinned_version_serves_whatever_is_promoted(project, rows):
