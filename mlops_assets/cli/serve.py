@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from contextlib import suppress
 from ipaddress import ip_address
 
@@ -19,8 +18,7 @@ def serve_model(port: int | None) -> None:
     settings = Settings() if port is None else Settings(serve_port=port)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("mlops_assets").setLevel(logging.INFO)
-    for one in (signal.SIGINT, signal.SIGTERM):  # what uvicorn raises again when all requests are answered
-        signal.signal(one, signal.default_int_handler)
+    # uvicorn raises the signal again when all requests are answered; `main` makes a KeyboardInterrupt of both.
     with listen(settings.serving.host, settings.serving.port) as listening, suppress(KeyboardInterrupt):
         host, port = listening.getsockname()[:2]
         if not settings.serving.token and not ip_address(host).is_loopback:

@@ -145,7 +145,7 @@ def _of_csv(body: bytes, kinds: Mapping[str, str], csv: CsvForm) -> Columns:
     names, rows = check_header(body, SOURCE, csv.delimiter)
     if not rows.strip(b"\r\n"):
         return {name: [] for name in names}
-    block = Block(rows, names, 0, SOURCE, csv.delimiter)
+    block = Block(rows, names, 0, body.count(b"\n") - rows.count(b"\n"), SOURCE, csv.delimiter)
     convert = pacsv.ConvertOptions(
         column_types={name: pa.string() for name in names if kinds.get(name, STRING) == STRING},
         null_values=[*BLANKS, *csv.missing_values],
