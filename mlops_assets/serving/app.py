@@ -5,7 +5,7 @@ few routes need no more. Frameworks for serving (BentoML, Ray Serve, ``mlflow mo
 what is in the model's file, and change a version by a restart or a deployment.
 
 Small requests are scored in the event loop, all that have arrived together in one go: a forward pass costs the same for
-one row as for a hundred. Large ones have threads, a few at a time, and hold up no small one.
+one row as for a hundred. Large ones have threads, a few at a time.
 """
 
 from __future__ import annotations
