@@ -77,7 +77,10 @@ class Following:
                 self.model, self._failed = None, None
                 self._production.forget()
                 self.problem = "No version is in stage Production. Train and promote one: mlops-assets models promote"
-            elif self._is_due(version):
+            elif self.model and (version.number, version.sha256) == (self.model.number, self.model.sha256):
+                self.problem, self._failed = "", None
+                self._refresh(version)
+            elif (version.number, version.sha256) != self._failed or time.monotonic() >= self._retry_at:
                 self._take(version)
         except TrackingError as error:
             self._go_on_without(error)
@@ -89,28 +92,24 @@ class Following:
         while not self._stopped.wait(self._seconds):
             self.look()
 
-    def _is_due(self, version: Version) -> bool:
-        identity, now = (version.number, version.sha256), time.monotonic()
-        if self.model and identity == (self.model.number, self.model.sha256):
-            self.problem, self._failed = "", None
-            return now >= self._refresh_at
-        return identity != self._failed or now >= self._retry_at
-
     def _take(self, version: Version) -> None:
-        """Fetch, load, score the input example, swap, remember."""
+        """Fetch, load, score the input example, swap."""
         try:
-            champion = self._production.champion(version)
-            if not (self.model and champion.file.sha256 == self.model.sha256 and champion.number == self.model.number):
-                self.model = load(self._cache, self._root, champion)
-                _logger.info("Version %s of model %r serves", self.model.number, self.model.name)
+            self.model = load(self._cache, self._root, self._production.champion(version))
         except Exception as error:
             if isinstance(error, TrackingError) and error.can_retry:
                 raise
             self._refuse(version, error)
             return
-        self._refresh_at = time.monotonic() + REFRESH_SECONDS
-        self.problem, self._failed = "", None
-        self._production.remember(champion)
+        _logger.info("Version %s of model %r serves", self.model.number, self.model.name)
+        self.problem, self._failed, self._refresh_at = "", None, 0.0
+        self._refresh(version)
+
+    def _refresh(self, version: Version) -> None:
+        """Remember what serves, for times without MLflow."""
+        if time.monotonic() >= self._refresh_at:
+            self._refresh_at = time.monotonic() + REFRESH_SECONDS
+            self._production.remember(self._production.champion(version))
 
     def _refuse(self, version: Version, error: Exception) -> None:
         reason = str(error) or type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,12 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 from alert_servers import web_sink
+from mlflow_server import mlflow_server
 from model_servers import Server, running, settings_of, split
 from projects import DS, NEXT, mixed, with_labels
 
@@ -228,6 +230,26 @@ def test_mlflow_goes_and_comes_back(project, rows):
         wait_for(lambda: server.health()["status"] == "ok")
         promote(made, 2)
         wait_for(lambda: server.health()["model_version"] == 2)
+
+
+@pytest.mark.slow
+def test_a_real_server_of_mlflow_is_followed_and_not_needed(project, rows, tmp_path):
+    # given the registry behind `mlflow server`
+    shutil.copy(project().settings.home / "mlflow" / "mlflow.db", tmp_path / "server.db")
+    with ExitStack() as stack:
+        made = project(tracking_uri=stack.enter_context(mlflow_server(tmp_path)))
+        with running(made.settings) as server:
+            # when a version is promoted there / then it serves
+            assert server.health() == {"status": "ok", "model_name": "mlops-assets", "model_version": 1}
+            promote(made, 2)
+            wait_for(lambda: server.post(split(rows)).json()["model_version"] == 2)
+            # when MLflow ends / then the model server does not
+            stack.close()
+            wait_for(lambda: "MLflow cannot be reached" in server.health().get("problem", ""))
+            assert server.post(split(rows)).json()["model_version"] == 2
+        # also when it is started again
+        with running(made.settings) as server:
+            assert server.post(split(rows)).json()["model_version"] == 2
 
 
 @pytest.mark.slow
