@@ -122,8 +122,17 @@ class Parameters:
     def __post_init__(self) -> None:
         """Use the source's id column where none is set."""
         if not self.id_column:
-            name = _ID_OF_TRANSACTIONS if self.source == "transactions" else "id"
-            object.__setattr__(self, "id_column", name)
+            object.__setattr__(self, "id_column", self.default_id_column)
+
+    @property
+    def default_id_column(self) -> str:
+        """The source's id column; delivered files need not have one."""
+        return _ID_OF_TRANSACTIONS if self.source == "transactions" else "id"
+
+    @property
+    def names_id_column(self) -> bool:
+        """Whether the id column was chosen, so that the data must have it."""
+        return self.id_column != self.default_id_column
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Parameters:

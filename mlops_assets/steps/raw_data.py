@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import DataError, SettingsError
@@ -49,9 +50,11 @@ def register(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     """Accept the files that were delivered for a day; they stay as they are.
 
     Raises:
-        DataError: ``data.csv`` is missing or broken. A broken target is registered with its problem.
+        DataError: ``data.csv`` is missing or broken, or lacks the column that ``MLOPS_ID_COLUMN`` names. A broken
+            target is registered with its problem.
     """
     data, target = inputs[DATA], inputs[TARGET]
+    _refuse_missing_id(list(data.info.columns or {}), params, ds)
     if target is not None and not target.info.problem and (problem := _target_problem(data, target, params, ds)):
         target = replace(target, info=replace(target.info, problem=problem))
     delivered = {name: one for name, one in ((DATA, data), (TARGET, target)) if one is not None}
@@ -68,6 +71,18 @@ def register(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
     if warnings:
         metadata["warnings"] = warnings
     return Outcome(delivered, metadata)
+
+
+def _refuse_missing_id(columns: list[str], params: Parameters, ds: str) -> None:
+    """Refuse a misspelt id column: ids would become a feature, and row numbers stand beside the predictions."""
+    if params.names_id_column and params.id_column not in columns:
+        similar = get_close_matches(params.id_column, columns, n=1)
+        hint = f" Did you mean {similar[0]!r}?" if similar else ""
+        raise DataError(
+            f"raw/{ds}/{DATA} has no column {params.id_column!r}, which MLOPS_ID_COLUMN names.{hint} Its columns are"
+            f" {', '.join(columns)}. Correct the setting or the file; without the setting and a column"
+            f" {params.default_id_column!r}, rows are numbered."
+        )
 
 
 def _target_problem(data: Scan, target: Scan, params: Parameters, ds: str) -> str | None:

@@ -148,7 +148,8 @@ def test_repeated_ids_are_counted_and_stop_nothing(days, monkeypatch):
     assert (found.passed, found.blocks) == (False, ())
     assert f"raw/{NEXT}/data.csv: 2 rows have the id of an earlier row" in found.message
     # and where there is no id column, there is nothing to say
-    assert "no id column" in verdict(days(mixed(ROWS), id_column="nobody"), "unique_ids", DS).message
+    data, target = (without_column(text, "id") for text in mixed(ROWS))
+    assert "no id column" in verdict(days((data, target)), "unique_ids", DS).message
 
 
 def test_a_bad_day_is_not_the_measure_of_the_next(days):

@@ -237,6 +237,14 @@ def test_what_cannot_be_used_is_refused_when_it_is_registered(delivered, data, t
     assert made.table("processed", "train_data.csv").num_rows == ROWS
 
 
+def test_a_misspelt_id_column_is_refused(delivered):
+    # given a setting that names no column of the data: ids would be learned from, and missing beside the predictions
+    made = delivered(*mixed(ROWS), id_column="idd")
+    # when / then
+    message = made.refused("register")
+    assert "has no column 'idd', which MLOPS_ID_COLUMN names. Did you mean 'id'?" in message
+
+
 @pytest.mark.parametrize(
     ("data", "target", "expected"),
     [
