@@ -8,13 +8,14 @@ one beside those of the week before. Data and target are asked about apart, beca
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import DataError
+from mlops_assets.steps.raw_data import MISSING_SHARE, REPEATED_IDS
 from mlops_assets.store.disk import StorageError
 from mlops_assets.store.layout import FOLDERS
 
@@ -28,6 +29,8 @@ LOOK_BACK = 28
 WEEK = 7
 """So many good days are compared with where days of the week may differ."""
 
+_COUNTS = (*REPEATED_IDS.values(), "invalid_scores")
+_COUNTS_BY_NAME = (*MISSING_SHARE.values(), "class_balance")
 _USERS_OF_RAW_DATA = ("predictions", "processed")
 
 
@@ -49,11 +52,22 @@ class Records:
 
         def read(asset: str, ds: str) -> Manifest | None:
             try:
-                return store.manifest(asset, ds)
+                manifest = store.manifest(asset, ds)
             except (DataError, StorageError):  # not to be read: nothing is known of that day
                 return None
+            return manifest if manifest is not None and _is_comparable(manifest.metadata) else None
 
         return cls(cache(read), store.partitions("raw_data"))
+
+
+def _is_comparable(facts: Mapping[str, Any]) -> bool:
+    """Whether the facts that checks compare are of their types: not only we can write into a day's folder."""
+    counts = [facts.get(name, 0) for name in _COUNTS]
+    by_name = [facts.get(name) or {} for name in _COUNTS_BY_NAME]
+    if not all(isinstance(one, Mapping) for one in by_name):
+        return False
+    counts += [count for one in by_name for count in one.values()]
+    return all(isinstance(count, int | float | None) for count in counts)
 
 
 def path_in(manifest: Manifest, name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 FORMAT = 2
 
+_DIGITS = 20  # of any count of rows or bytes; one of hundreds could not be compared with a share
 _MAYBE = type(None)
 _KINDS: dict[str, Any] = {
     "asset": str,
@@ -139,10 +140,10 @@ def parsed_mapping(text: str | bytes) -> dict[str, Any]:
     """The content of a JSON file that somebody else may have written.
 
     Raises:
-        ValueError: It is no JSON, no mapping, nested too deeply to be read, or its text is no Unicode.
+        ValueError: It is no JSON, no mapping, nested too deeply, or holds a number too large or a text of no Unicode.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_int=_count)
     except RecursionError:
         content = None
     if not isinstance(content, dict):
@@ -150,6 +151,12 @@ def parsed_mapping(text: str | bytes) -> dict[str, Any]:
     if "\\u" in (text if isinstance(text, str) else text.decode(errors="replace")):
         json.dumps(content, ensure_ascii=False).encode()  # half a character could not be printed in any message
     return content
+
+
+def _count(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError("a number is too large")
+    return int(digits)
 
 
 def _refuse_other_types(content: Any, kinds: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from mlops_assets.checks.reference_day import Records
 from mlops_assets.checks.verdicts import blockers, judge
 from mlops_assets.steps.predict import predict
 from mlops_assets.steps.skops_io import load_model
+from mlops_assets.store.layout import manifest_name
 
 AFTER = "2024-01-04"
 ROWS = 60
@@ -67,6 +68,20 @@ def test_like_days_pass_and_the_first_has_no_measure(days):
     assert verdict(made, "row_count", NEXT).facts["data.csv"] == {"last good day": DS, "rows": ROWS, "rows then": ROWS}
     # and of a day that is not there nothing is said
     assert judge("raw_data", LATER, Records.of(made.store), made.settings.checks) == []
+
+
+@pytest.mark.parametrize("facts", [{"missing_share": "x"}, {"missing_share": {"age": "x"}}, {"repeated_ids": [1]}])
+def test_a_day_whose_facts_are_of_other_types_is_no_measure_and_stops_no_other(days, facts):
+    # given three like days, of which somebody changed what the second one's manifest says
+    made = days(mixed(ROWS), mixed(ROWS, seed=1, first_id=ROWS), mixed(ROWS, seed=2, first_id=2 * ROWS))
+    manifest = made.store.require("raw_data", NEXT)
+    path = made.store.folder("raw_data", NEXT) / manifest_name("raw_data")
+    path.write_bytes(replace(manifest, metadata={**manifest.metadata, **facts}).to_json().encode())
+    # when / then it has no verdict, and the third is compared with the first
+    records = Records.of(made.store)
+    assert judge("raw_data", NEXT, records, made.settings.checks) == []
+    assert verdict(made, "missing_values", LATER, records=records).facts["data.csv"]["last good day"] == DS
+    assert blocked(made, "processed", LATER) == set()
 
 
 def test_a_day_of_few_rows_is_stopped(days):

@@ -257,6 +257,7 @@ def test_a_day_without_rights_does_not_keep_others_from_being_seen(without_root)
         ({"asset": "\ud800"}, "surrogates not allowed"),
         ({"size": "7"}, "'size' is missing"),
         ({"rows": "7"}, "'rows' is missing"),
+        ({"rows": 10**400}, "a number is too large"),
         ({"columns": ["a"]}, "'columns' is missing"),
         ({"columns": {"a": 7}}, "no text"),
         ({"missing_values": [7]}, "no text"),
