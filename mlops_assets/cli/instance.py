@@ -35,19 +35,26 @@ def dagster_home(settings: Settings) -> Path:
     """The instance's folder: ``DAGSTER_HOME``, else ``dagster`` under the home, made if missing.
 
     The project's ``dagster.yaml``, or where it has none the one of this package, is copied into it without the places
-    of files, which Dagster then keeps in this very folder. So ``dagster dev`` in the project's folder and everything
-    that is started with this folder as ``DAGSTER_HOME`` share configuration and files.
+    of local files, which Dagster then keeps in this very folder; a database server or a bucket stays. So ``dagster
+    dev`` in the project's folder and everything that is started with this folder as ``DAGSTER_HOME`` share
+    configuration and files.
     """
     if configured := os.environ.get("DAGSTER_HOME"):
         return Path(configured).absolute()
     home = settings.home.absolute() / "dagster"
-    kept = {name: value for name, value in _project_config().items() if name not in _PLACES}
+    kept = {name: value for name, value in _project_config().items() if not (name in _PLACES and _is_local(value))}
     draft = home / f".{_CONFIG}.{os.getpid()}"
     with _writable(home):
         home.mkdir(parents=True, exist_ok=True)
-        draft.write_text(_HEADER + yaml.safe_dump({**_QUIET, **kept, **_storage(home)}), encoding="utf-8")
+        draft.write_text(_HEADER + yaml.safe_dump({**_QUIET, **_storage(home), **kept}), encoding="utf-8")
         draft.replace(home / _CONFIG)
     return home
+
+
+def _is_local(place: object) -> bool:
+    """Whether a part of the configuration names a folder for its files."""
+    inner = place.values() if isinstance(place, dict) else ()
+    return isinstance(place, dict) and ("base_dir" in place or any(map(_is_local, inner)))
 
 
 def _storage(home: Path) -> dict[str, Any]:

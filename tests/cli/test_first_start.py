@@ -13,6 +13,9 @@ import dagster as dg
 import pytest
 import yaml
 
+from mlops_assets.cli.instance import dagster_home
+from mlops_assets.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -113,3 +116,18 @@ def test_places_that_cannot_be_used_are_named(cli, tmp_path, variable, value, ex
     # then the error names it and the setting
     assert done.code != 0
     assert expected in done.err
+
+
+def test_a_database_server_in_the_projects_dagster_yaml_is_used(tmp_path, monkeypatch):
+    # given a project whose runs are kept by a server, and its logs in a folder
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    storage = {"postgres": {"postgres_url": {"env": "DAGSTER_DATABASE"}}}
+    logs = {"module": "team.logs", "class": "Logs", "config": {"base_dir": "logs"}}
+    Path("dagster.yaml").write_text(yaml.safe_dump({"storage": storage, "compute_logs": logs}))
+    # when the commands make Dagster's folder
+    home = dagster_home(Settings(home=tmp_path / "home"))
+    # then their runs are kept by the server, too, and the logs lie in that folder
+    made = yaml.safe_load((home / "dagster.yaml").read_text())
+    assert made["storage"] == storage
+    assert "compute_logs" not in made
