@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -135,7 +135,8 @@ def _create_database(path: Path) -> None:
     uri = f"sqlite:///{draft}"
     MlflowClient(uri, uri).search_registered_models(max_results=1)
     draft.replace(path)
-    with closing(sqlite3.connect(path)) as database:
+    # A disk without shared memory, such as some network's, has no such log: all works without it.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = WAL")  # from now on: it is written into the file
 
 

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -229,3 +230,13 @@ def test_migrations_are_not_heard(tmp_path, caplog, monkeypatch):
 def test_making_one_opens_nothing(tmp_path):
     Tracking(config(tmp_path / "nowhere"))
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_disk_without_shared_memory_gets_a_database_without_a_log_of_its_own(tmp_path, monkeypatch):
+    # given a disk on which SQLite cannot write ahead
+    def refuse(*_, **__):
+        raise sqlite3.OperationalError("locking protocol")
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    # when the store is made / then it can be used
+    assert Tracking(config(tmp_path)).registry.versions() == []
