@@ -42,11 +42,11 @@ class Work:
 class Plan:
     """What a run over some assets and days would do; nothing is written."""
 
-    def __init__(self, pipeline: Pipeline, assets: Sequence[str], days: Sequence[str], *, force: bool) -> None:
-        """Nothing is read until first use."""
+    def __init__(self, pipeline: Pipeline, assets: Sequence[str], days: Sequence[str], *, asked: str) -> None:
+        """Nothing is read until first use; ``asked`` is the option that makes days again that are up to date."""
         self._store, self._assets, self._days = pipeline.store, assets, days
         self._delivered = pipeline.settings.steps.source == "files"
-        self._asked = "--force" if force else "a single day is always made" if len(days) == 1 else ""
+        self._asked = asked or ("a single day is always made" if len(days) == 1 else "")
         self._judges = len(assets) == 1 or not {*assets}.isdisjoint(TRAINING_ASSETS)
         recorder = Recorder(pipeline.tracking, pipeline.backend, pipeline.parts.production, "")
         self._staleness = Staleness(
@@ -94,9 +94,9 @@ class Plan:
         return stopped_by(stopping)
 
 
-def show_plan(pipeline: Pipeline, assets: Sequence[str], days: Sequence[str], *, force: bool, as_json: bool) -> None:
+def show_plan(pipeline: Pipeline, assets: Sequence[str], days: Sequence[str], *, asked: str, as_json: bool) -> None:
     """Print what a run would do."""
-    plan = list(Plan(pipeline, assets, days, force=force).work())
+    plan = list(Plan(pipeline, assets, days, asked=asked).work())
     if as_json:
         print_json({"dry_run": True, "plan": [asdict(one) for one in plan]})
         return

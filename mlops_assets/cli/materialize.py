@@ -49,7 +49,8 @@ def run_materialize(
         from mlops_assets.cli.dry_run import show_plan
 
         with closing(backend):
-            show_plan(pipeline, chosen, days, force=force or as_of, as_json=as_json)
+            asked = "--as-of" if as_of else "--force" if force else ""
+            show_plan(pipeline, chosen, days, asked=asked, as_json=as_json)
         return
     run_id = str(uuid.uuid4())
     with closing(backend):

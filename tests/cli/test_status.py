@@ -122,6 +122,8 @@ def test_a_dry_run_says_what_would_be_made_and_why_and_writes_nothing(three_days
     said = cli("materialize", "model", "--from", FIRST, "--to", FIRST, "--dry-run").out
     assert f"make: {FIRST}: a single day is always made" in said
     assert "Nothing was done" in said
+    said = cli("materialize", "--from", FIRST, "--to", THIRD, "--as-of", "--dry-run").out
+    assert f"predictions      make: {FIRST}, {THIRD}: --as-of" in said
     # and a check that would stop a day is named
     deliver(tmp_path, THIRD, 9, rows=40)
     assert cli("materialize", "raw_data", "--partition", THIRD).code == 0
