@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.error import SerializableErrorInfo
+from dagster._utils.interrupts import capture_interrupts
 
 from mlops_assets.housekeeping import dagster_internals as internals
 
@@ -113,3 +115,28 @@ def test_the_event_file_of_a_run(instance, tmp_path):
 
 def test_the_type_of_an_asset_job():
     assert isinstance(dg.define_asset_job("job", selection="*"), internals.AssetJob)
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+def test_metadata_of_many_partitions(instance):
+    # given an asset that makes several days in a run
+    days = dg.StaticPartitionsDefinition(["a", "b"])
+
+    @dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run())
+    def made(context) -> None:
+        internals.add_metadata(context, {"a": {"rows": 1}, "b": {"rows": 2}})
+
+    # when
+    tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "b"}
+    result = dg.materialize([made], instance=instance, tags=tags)
+    # then each has its own
+    found = {one.partition: one.metadata["rows"].value for one in result.asset_materializations_for_node("made")}
+    assert found == {"a": 1, "b": 2}
+
+
+def test_an_interruption_that_dagster_keeps_for_later():
+    with capture_interrupts():
+        assert not internals.was_interrupted()
+        signal.raise_signal(signal.SIGINT)
+        assert internals.was_interrupted()
+        assert not internals.was_interrupted()
