@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlops_assets.store.manifest import Manifest
 
 _DAYS_LOOKED_AT = 30
+_COLUMNS_NAMED = 30
 
 
 def unknown_columns(params: Parameters, records: Records, days: Iterable[str]) -> Iterator[str]:
@@ -33,9 +34,10 @@ def unknown_columns(params: Parameters, records: Records, days: Iterable[str]) -
             if name not in columns:
                 similar = difflib.get_close_matches(name, columns, n=1)
                 hint = f" Did you mean {similar[0]!r}?" if similar else ""
+                more = f" and {len(columns) - _COLUMNS_NAMED:,} more" if len(columns) > _COLUMNS_NAMED else ""
                 yield (
                     f"{setting} names {name!r}, which no file of {_span(manifests)} has.{hint} The columns are"
-                    f" {', '.join(columns)}."
+                    f" {', '.join([*columns][:_COLUMNS_NAMED])}{more}."
                 )
 
 

@@ -21,3 +21,11 @@ def test_a_column_that_was_there_on_a_recent_day_is_known(project):
     assert problem.startswith("MLOPS_DROP_COLUMNS names 'colours', which no file of raw/2024-01-01 … raw/2024-01-02")
     assert "Did you mean 'colour'?" in problem
     assert list(unknown_columns(made.params, records, [LATER])) == []
+
+
+def test_of_a_wide_file_only_the_first_columns_are_named(project):
+    made = project(drop_columns="nope")
+    made.deliver(DS, ",".join(["id", *(f"c{one}" for one in range(1_000))]) + "\n" + ",".join(["1"] * 1_001) + "\n")
+    made.make("register")
+    (problem,) = unknown_columns(made.params, Records.of(made.store), [DS])
+    assert problem.endswith("c28 and 971 more.")
