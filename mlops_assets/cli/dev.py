@@ -72,7 +72,13 @@ def prepare() -> None:
         sys.stdout.write(f"{tracking.models_url()}\n")
 
 
-_PREPARE = "from mlops_assets.cli.app import run; from mlops_assets.cli.dev import prepare; run(prepare)"
+_PREPARE = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is for both, and the one that waits says how it ends
+from mlops_assets.cli.app import run
+from mlops_assets.cli.dev import prepare
+run(prepare)
+"""
 _DAGSTER_DEV = """
 import logging, sys
 logging.getLogger("dagster").addFilter(lambda one: "will not be used to configure Dagster" not in one.getMessage())
