@@ -17,6 +17,7 @@ import dagster as dg
 
 from mlops_assets.alerts.collect import alert_of_judgement, alert_of_tick, alerts_of_run, is_judgement, trouble
 from mlops_assets.alerts.failed_ticks import failed_ticks, location_of
+from mlops_assets.alerts.message import OLD_MODEL
 
 if TYPE_CHECKING:
     from mlops_assets.alerts.channels import Channels
@@ -117,7 +118,8 @@ def _collect(alerting: Alerting, context: dg.SensorEvaluationContext) -> tuple[s
         ],
         _LATE_DATA: lambda: alerting.late(instance),
     }
-    if not context.cursor or int(since / LOOK_AT_MODEL_SECONDS) != int(now / LOOK_AT_MODEL_SECONDS):
+    is_due = not context.cursor or int(since / LOOK_AT_MODEL_SECONDS) != int(now / LOOK_AT_MODEL_SECONDS)
+    if is_due and OLD_MODEL in alerting.kinds:
         sources[_MODEL] = lambda: alerting.old_model(dt.datetime.fromtimestamp(now, dt.timezone.utc))
     found, until = [], now
     for name, source in sources.items():

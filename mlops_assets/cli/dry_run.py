@@ -76,7 +76,7 @@ class Plan:
         if asset != "production_model":
             return self._asked or self._staleness.why_stale(asset, ds) or ""
         if self._judges and ds == self._days[-1]:
-            return "versions that are not judged yet are judged"
+            return "versions that are not judged yet are judged, if there are any"
         is_predicted = self._staleness.why_stale("predictions", ds) is None
         is_asked = self._asked and "predictions" in self._assets
         return "" if is_predicted and not is_asked else "the version in production is looked up"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _CONFIG = "dagster.yaml"
 _PLACES = ("storage", "local_artifact_storage", "compute_logs")
+_OLD_STORAGE = {"run_storage", "event_log_storage", "schedule_storage"}
+"""What Dagster takes in place of ``storage``, never beside it."""
 _QUIET = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
 _PACKAGE = Path(__file__).parent.parent
 _DEFAULTS = (_PACKAGE / _CONFIG, _PACKAGE.parent / _CONFIG)
@@ -43,10 +45,11 @@ def dagster_home(settings: Settings) -> Path:
         return Path(configured).absolute()
     home = settings.home.absolute() / "dagster"
     kept = {name: value for name, value in _project_config().items() if not (name in _PLACES and _is_local(value))}
+    ours = {} if kept.keys() & _OLD_STORAGE else _storage(home)
     draft = home / f".{_CONFIG}.{os.getpid()}"
     with _writable(home):
         home.mkdir(parents=True, exist_ok=True)
-        draft.write_text(_HEADER + yaml.safe_dump({**_QUIET, **_storage(home), **kept}), encoding="utf-8")
+        draft.write_text(_HEADER + yaml.safe_dump({**_QUIET, **ours, **kept}), encoding="utf-8")
         draft.replace(home / _CONFIG)
     return home
 

@@ -61,7 +61,9 @@ def show_status(count: int, *, as_json: bool) -> None:
             shown = {ds: states.of(ds) for ds in known[-count:]}
     days = {ds: shown.get(ds, _NOTHING) for ds in every_day(min(shown), last)} if shown else {}
     if as_json:
-        _print_json(settings, days, len(known) - len(shown), serving, error)
+        # A single early day is not followed by thousands of which there is nothing.
+        newest = {ds: days[ds] for ds in sorted({*shown, *[*days][-count:]})}
+        _print_json(settings, newest, len(known) - len(shown), serving, error)
     else:
         _print(settings, days, len(known) - len(shown), serving, error)
     if error:

@@ -115,7 +115,7 @@ def test_a_dry_run_says_what_would_be_made_and_why_and_writes_nothing(three_days
     assert plan["raw_data", THIRD] == ("up to date", "")
     assert plan["model", THIRD] == ("make", "it was made with a different value of estimator")
     assert plan["predictions", THIRD] == ("up to date", "")
-    assert plan["production_model", THIRD] == ("make", "versions that are not judged yet are judged")
+    assert plan["production_model", THIRD] == ("make", "versions that are not judged yet are judged, if there are any")
     # and nothing was written
     assert {path: path.read_bytes() for path in tmp_path.rglob("data/**/*") if path.is_file()} == before
     # and in words

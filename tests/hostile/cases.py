@@ -1,5 +1,5 @@
 """How many cases a test of generated inputs runs: all in CI, a tenth elsewhere, twenty times as many to hunt for faults
-with ``HOSTILE_CASES=20``.
+with ``HOSTILE_CASES=20``. Only a hunt has other cases each time: CI must not fail for a change that is not at fault.
 
 In CI 1,400: 450 deliveries, 210 data roots, 500 environments, 240 command lines.
 """
@@ -15,10 +15,10 @@ _SCALE = float(os.environ.get("HOSTILE_CASES") or (1 if os.environ.get("CI") els
 
 
 def cases(number: int) -> Callable[..., object]:
-    """Run a test with so many generated inputs in CI, others each time; elsewhere with fewer, the same each time."""
+    """Run a test with so many generated inputs in CI."""
     return settings(
         max_examples=max(1, round(number * _SCALE)),
-        derandomize=_SCALE < 1,
+        derandomize="HOSTILE_CASES" not in os.environ,
         database=None,
         deadline=None,  # no timed test: a hang ends with pytest-timeout
         print_blob=True,
