@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mlops_assets.errors import DataError, MissingPartitionError
@@ -49,7 +49,7 @@ class Staleness:
         """
         self._by_age = by_age
         self._store, self._params, self._image, self._is_registered = store, params, image, is_registered
-        self._known: dict[tuple[str, str], str | None] = {}
+        self._known: dict[tuple[str, str], dict[str, str]] = {}
 
     def why_stale(self, asset: str, ds: str) -> str | None:
         """Why a partition has to be made (again), in a few words; None: it is up to date.
@@ -57,41 +57,46 @@ class Staleness:
         A prediction is not stale because another model has gone into production since: a day is scored by the model
         that serves when it is made.
         """
+        return next(iter(self._reasons(asset, ds).values()), None)
+
+    def _reasons(self, asset: str, ds: str) -> dict[str, str]:
+        """File -> why the partition is stale; the empty name for what concerns all of it."""
         if (asset, ds) not in self._known:
-            self._known[asset, ds] = self._why_stale(step_of_asset(asset, self._params.source), ds)
+            self._known[asset, ds] = self._found(step_of_asset(asset, self._params.source), ds)
         return self._known[asset, ds]
 
-    def _why_stale(self, step: Step, ds: str) -> str | None:
+    def _found(self, step: Step, ds: str) -> dict[str, str]:
         try:
             manifest = self._store.manifest(step.asset, ds)
             if manifest is None:
-                return "it is missing"
+                return {"": "it is missing"}
             request = Request(step.name, (ds,), self._params, image=self._image(step.name))
             now = ingredients(self._store, step, ds, request)
             if manifest.recipe != now.recipe:
-                return _difference(manifest, now)
+                return {"": _difference(manifest, now)}
             with storage_errors(f"{step.asset} of {ds} cannot be read", self._store.folder(step.asset, ds)):
-                changed = self._changed_files(step, manifest)
+                changed = dict(self._changed_files(step, manifest))
         except (MissingPartitionError, DataError, StorageError) as error:
-            return str(error)
-        return changed or self._unregistered(step, manifest) or self._upstream(step, ds)
+            return {"": str(error)}
+        if changed:
+            return changed
+        reason = self._unregistered(step, manifest) or self._upstream(step, ds)
+        return {"": reason} if reason else {}
 
-    def _changed_files(self, step: Step, manifest: Manifest) -> str | None:
+    def _changed_files(self, step: Step, manifest: Manifest) -> Iterator[tuple[str, str]]:
         folder = self._store.folder(step.asset, manifest.partition)
         published = {info.name: info for info in manifest.files}
         for file in step.outputs:
             path, info = folder / file.name, published.get(file.name)
             if info is None:
                 if file.kind is Kind.DELIVERED and path.is_file():
-                    return f"{file.name} was delivered later"
-                continue
-            if not path.exists():
-                return f"{file.name} is missing"
-            if path.stat().st_size != info.size or (
+                    yield file.name, f"{file.name} was delivered later"
+            elif not path.exists():
+                yield file.name, f"{file.name} is missing"
+            elif path.stat().st_size != info.size or (
                 file.kind is Kind.DELIVERED and self._is_another(path, info, folder)
             ):
-                return f"{file.name} has changed"
-        return None
+                yield file.name, f"{file.name} has changed"
 
     def _is_another(self, path: Path, info: FileInfo, folder: Path) -> bool:
         if self._by_age and stamp_of(path).changed < stamp_of(folder / manifest_name("raw_data")).changed:
@@ -104,11 +109,12 @@ class Staleness:
         return None
 
     def _upstream(self, step: Step, ds: str) -> str | None:
-        for asset in dict.fromkeys(
-            one.asset for one in step.inputs if one.in_recipe and one.kind is not Kind.DELIVERED
-        ):
-            if reason := self.why_stale(asset, ds):
-                return f"{asset} is not up to date: {reason}"
+        """What is wrong with the files that the step reads: predictions need no target."""
+        for one in step.inputs:
+            if one.in_recipe and one.kind is not Kind.DELIVERED:
+                reasons = self._reasons(one.asset, ds)
+                if reason := reasons.get("") or reasons.get(one.name):
+                    return f"{one.asset} is not up to date: {reason}"
         return None
 
 

@@ -98,14 +98,23 @@ def test_a_manifest_that_cannot_be_read_makes_its_day_stale(made, text):
     assert why(made, "split", "model") == [None, None]
 
 
-def test_a_target_that_comes_later_makes_its_day_stale(project):
-    made = project()
-    data, target = mixed(80)
+def test_a_target_that_comes_later_makes_its_day_stale_and_no_predictions(made, project):
+    # given a day without a target that was predicted
+    late = project()
+    data, target = mixed(80, seed=1)
+    late.deliver(NEXT, data)
+    late.make("register", "predict", ds=NEXT)
+    assert why(late, "raw_data", "predictions", ds=NEXT) == [None, None]
+    # when the target comes, then predictions, which need none, are as they would be made now
+    late.deliver(NEXT, target=target)
+    assert why(late, "raw_data", "predictions", ds=NEXT) == ["target.csv was delivered later", None]
+    # and another target concerns what is made of it
+    made.deliver(DS, target=mixed(80, seed=1)[1])
+    assert why(made, "processed", "predictions") == ["raw_data is not up to date: target.csv has changed", None]
+    # and other data concern both
     made.deliver(DS, data)
-    made.make("register")
-    assert why(made, "raw_data") == [None]
-    made.deliver(DS, target=target)
-    assert why(made, "raw_data") == ["target.csv was delivered later"]
+    changed = "raw_data is not up to date: data.csv has changed"
+    assert why(made, "processed", "predictions") == [changed, changed]
 
 
 def test_a_broken_target_is_up_to_date_until_it_is_delivered_again(project):
