@@ -46,8 +46,13 @@ class FailedPartitions:
         """The days that an asset cannot have, because something that it is made from failed."""
         return {ds for upstream in days_come_from(asset) for ds in self.days.get(upstream, {})}
 
-    def failure(self, of: int) -> dg.Failure:
-        """Dagster's failure, which names each failed day once, with the reasons; ``of`` is the run's number of days."""
+    def failure(self, of: int, made: Collection[str]) -> dg.Failure:
+        """Dagster's failure, which names each failed day once, with the reasons.
+
+        Args:
+            of: The run's number of days.
+            made: The days that the failing step has made: what failed in training is predicted all the same.
+        """
         reasons: dict[str, dict[str, tuple[str, list[str]]]] = {}  # day -> how a message begins -> message, assets
         for asset in ASSETS:
             for ds, message in self.days.get(asset, {}).items():
@@ -61,7 +66,11 @@ class FailedPartitions:
         shown = "\n".join(lines[:_DAYS_NAMED])
         again = "\nFix what failed, then re-execute all steps in the UI, or give the command again."
         again += " Finished days are skipped." if of > 1 else ""
-        text = f"{len(lines)} of {of} days failed:\n{shown}{more}{again}"
+        what = f"{len(lines)} of {of} days failed"
+        if not reasons.keys().isdisjoint(made):
+            where = "earlier steps" if reasons.keys() <= {*made} else "this or earlier steps"
+            what = f"{len(made)} of {of} days were made, but {len(lines)} of {of} failed in {where}"
+        text = f"{what}:\n{shown}{more}{again}"
         return dg.Failure(text, allow_retries=False)  # a retry cannot help: the input stays the same
 
 

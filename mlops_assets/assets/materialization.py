@@ -154,7 +154,7 @@ def finish(
     if all_failed.days and not _goes_on(context, all_failed, done):
         report_checks(context, checks if done else ())
         note_retry(context, False)
-        raise all_failed.failure(len(context.partition_keys))
+        raise all_failed.failure(len(context.partition_keys), {result.partition for result in done})
     report_days_by_hand(context, True)
     return dg.MaterializeResult(check_results=list(checks))
 

@@ -129,6 +129,26 @@ def test_a_bad_day_does_not_lose_the_others(run, instance, tmp_path, make_settin
     assert last_failures(instance, key) == {}
 
 
+def test_days_that_only_training_lacks_are_not_called_failed_predictions(run, instance, tmp_path, make_settings):
+    # given three delivered days, the second without its target
+    settings = make_settings(source="files")
+    for seed, ds in enumerate(DAYS):
+        deliver(tmp_path, ds, *rows(seed))
+    (tmp_path / "data/raw/2026-01-02/target.csv").unlink()
+    # when all assets are made in one run
+    result = run(settings=settings)
+    # then all days were predicted; the run failed, and says that the day failed before
+    assert instance.get_materialized_partitions(dg.AssetKey("predictions")) == set(DAYS)
+    assert not result.success
+    description = result.failure_data_for_node("predictions").user_failure_data.description
+    start = "3 of 3 days were made, but 1 of 3 failed in earlier steps:\n2026-01-02 (processed): "
+    assert description.startswith(start)
+    # and where another day could not be predicted, that it failed here or before
+    deliver(tmp_path, DAYS[2], "id,a,b\n1,2,3\n4,5\n", "target\n0\n1\n")
+    description = run(settings=settings).failure_data_for_node("predictions").user_failure_data.description
+    assert description.startswith("2 of 3 days were made, but 2 of 3 failed in this or earlier steps:\n2026-01-02 (")
+
+
 def test_a_run_that_lost_every_day_ends_at_once(run, tmp_path, make_settings):
     # given three broken days
     settings = make_settings(source="files")
