@@ -93,26 +93,12 @@ class Production:
         return self._of_run[1]
 
     def as_of(self, days: Sequence[str]) -> dict[str, ModelFile]:
-        """Day -> the newest promoted version that has not seen the day; days without one are left out.
-
-        A version that was rolled back counts as never promoted.
+        """Day -> the model of :meth:`Registry.as_of`, after its file was put below the data root.
 
         Raises:
             TrackingError: MLflow cannot be asked.
         """
-        versions = {version.number: version for version in self._tracking.registry.versions()}
-        promoted: list[Version] = []
-        for one in self._tracking.registry.history():
-            if one.rollback:  # what was taken out of production is not what would have served
-                promoted = [version for version in promoted if version.number != one.from_version]
-            elif one.to_version in versions:
-                promoted.append(versions[one.to_version])
-        found: dict[str, ModelFile] = {}
-        for ds in days:
-            unseen = [one for one in promoted if (one.trained_through or one.ds) < ds]
-            if unseen:
-                found[ds] = self.model_file(unseen[-1])
-        return found
+        return {ds: self.model_file(version) for ds, version in self._tracking.registry.as_of(days).items()}
 
     def require(self, run_id: str) -> Champion:
         """The model that serves.

@@ -19,7 +19,7 @@ from mlops_assets.store.layout import DATA
 if TYPE_CHECKING:
     from mlops_assets.wiring.pipeline import Pipeline
 
-MAKE, KEEP, FAIL = "make", "up to date", "cannot be made"
+MAKE, KEEP, FAIL, SKIP = "make", "up to date", "cannot be made", "skipped"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Work:
     Attributes:
         asset: Its name.
         partition: The day.
-        action: ``make``, ``up to date`` or ``cannot be made``.
+        action: ``make``, ``up to date``, ``cannot be made`` or ``skipped``.
         reason: Why.
     """
 
@@ -42,11 +42,14 @@ class Work:
 class Plan:
     """What a run over some assets and days would do; nothing is written."""
 
-    def __init__(self, pipeline: Pipeline, assets: Sequence[str], days: Sequence[str], *, asked: str) -> None:
-        """Nothing is read until first use; ``asked`` is the option that makes days again that are up to date."""
+    def __init__(
+        self, pipeline: Pipeline, assets: Sequence[str], days: Sequence[str], *, force: bool, as_of: bool
+    ) -> None:
+        """Nothing is read until first use."""
         self._store, self._assets, self._days = pipeline.store, assets, days
         self._delivered = pipeline.settings.steps.source == "files"
-        self._asked = asked or ("a single day is always made" if len(days) == 1 else "")
+        self._asked = "--force" if force else "a single day is always made" if len(days) == 1 else ""
+        self._as_of = pipeline.tracking.registry.as_of(days) if as_of else None
         self._judges = len(assets) == 1 or not {*assets}.isdisjoint(TRAINING_ASSETS)
         recorder = Recorder(pipeline.tracking, pipeline.backend, pipeline.parts.production, "")
         self._staleness = Staleness(
@@ -62,6 +65,9 @@ class Plan:
         failing: set[tuple[str, str]] = set()
         for asset in self._assets:
             for ds in self._days:
+                if self._as_of is not None and ds not in self._as_of:
+                    yield Work(asset, ds, SKIP, "no version was promoted that was trained on earlier days only")
+                    continue
                 reason = self._reason(asset, ds)
                 before = next((one for one in days_come_from(asset) if (one, ds) in failing), None)
                 problem = f"{before} cannot be made" if before else self._problem(asset, ds)
@@ -73,6 +79,8 @@ class Plan:
 
     def _reason(self, asset: str, ds: str) -> str:
         """Why a day would be made; empty: it is up to date."""
+        if self._as_of is not None:
+            return f"by version {self._as_of[ds].number} (--as-of)"
         if asset != "production_model":
             return self._asked or self._staleness.why_stale(asset, ds) or ""
         if self._judges and ds == self._days[-1]:
@@ -94,9 +102,11 @@ class Plan:
         return stopped_by(stopping)
 
 
-def show_plan(pipeline: Pipeline, assets: Sequence[str], days: Sequence[str], *, asked: str, as_json: bool) -> None:
+def show_plan(
+    pipeline: Pipeline, assets: Sequence[str], days: Sequence[str], *, force: bool, as_of: bool, as_json: bool
+) -> None:
     """Print what a run would do."""
-    plan = list(Plan(pipeline, assets, days, asked=asked).work())
+    plan = list(Plan(pipeline, assets, days, force=force, as_of=as_of).work())
     if as_json:
         print_json({"dry_run": True, "plan": [asdict(one) for one in plan]})
         return
@@ -105,6 +115,6 @@ def show_plan(pipeline: Pipeline, assets: Sequence[str], days: Sequence[str], *,
         grouped.setdefault((one.asset, one.action, one.reason), []).append(one.partition)
     for (asset, action, reason), concerned in grouped.items():
         text = f"{asset:16} {action}: {span(concerned)}" + (f": {reason}" if reason else "")
-        style = {MAKE: "green", KEEP: "dim", FAIL: "red"}[action]
+        style = {MAKE: "green", KEEP: "dim", FAIL: "red", SKIP: "yellow"}[action]
         console.print(text, style=style, markup=False, soft_wrap=True)
     console.print("Nothing was done (--dry-run).")

@@ -49,8 +49,7 @@ def run_materialize(
         from mlops_assets.cli.dry_run import show_plan
 
         with closing(backend):
-            asked = "--as-of" if as_of else "--force" if force else ""
-            show_plan(pipeline, chosen, days, asked=asked, as_json=as_json)
+            show_plan(pipeline, chosen, days, force=force, as_of=as_of, as_json=as_json)
         return
     run_id = str(uuid.uuid4())
     with closing(backend):
@@ -143,11 +142,11 @@ def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, 
         )
     elif outcome.success:
         span = f" for {days[0]}" + (f" … {days[-1]}" if len(days) > 1 else "") if days else ""
-        known = f"; {outcome.up_to_date:,} of {len(outcome.results) + outcome.up_to_date:,} were up to date"
-        console.print(
-            f"[green]done[/] {', '.join(assets)}{span}{known if outcome.up_to_date else ''}"
-            f" (Dagster run {outcome.run_id})"
-        )
+        total = len(outcome.results) + outcome.up_to_date + len(outcome.skipped)
+        known = f"; {outcome.up_to_date:,} of {total:,} were up to date" if outcome.up_to_date else ""
+        if outcome.skipped:
+            known += f"; {len(outcome.results):,} of {total:,} days were made"
+        console.print(f"[green]done[/] {', '.join(assets)}{span}{known} (Dagster run {outcome.run_id})")
     if not as_json:
         for line in (*_about_models(outcome), *_about_skipped(outcome)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)

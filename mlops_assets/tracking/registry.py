@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,6 +33,24 @@ class Registry(Promotions):
             and version.stage not in {"Production", "Archived"}
             and (version.verdict is None or not (version.verdict.is_final or version.verdict.basis == basis))
         ]
+
+    def as_of(self, days: Sequence[str]) -> dict[str, Version]:
+        """Day -> the newest promoted version that has not seen the day; days without one are left out.
+
+        A version that was rolled back counts as never promoted.
+
+        Raises:
+            TrackingError: MLflow cannot be asked.
+        """
+        versions = {version.number: version for version in self.versions()}
+        promoted: list[Version] = []
+        for one in self.history():
+            if one.rollback:  # what was taken out of production is not what would have served
+                promoted = [version for version in promoted if version.number != one.from_version]
+            elif one.to_version in versions:
+                promoted.append(versions[one.to_version])
+        unseen = {ds: [one for one in promoted if (one.trained_through or one.ds) < ds] for ds in days}
+        return {ds: found[-1] for ds, found in unseen.items() if found}
 
     def record_verdict(self, number: int, verdict: Verdict) -> None:
         """Keep a verdict as a tag of the version, and as its description for people.

@@ -122,8 +122,6 @@ def test_a_dry_run_says_what_would_be_made_and_why_and_writes_nothing(three_days
     said = cli("materialize", "model", "--from", FIRST, "--to", FIRST, "--dry-run").out
     assert f"make: {FIRST}: a single day is always made" in said
     assert "Nothing was done" in said
-    said = cli("materialize", "--from", FIRST, "--to", THIRD, "--as-of", "--dry-run").out
-    assert f"predictions      make: {FIRST}, {THIRD}: --as-of" in said
     # and a check that would stop a day is named
     deliver(tmp_path, THIRD, 9, rows=40)
     assert cli("materialize", "raw_data", "--partition", THIRD).code == 0
@@ -159,6 +157,10 @@ def test_as_of_leaves_days_for_which_there_was_no_version(cli, tmp_path):
     assert cli("materialize", "--from", FIRST, "--to", FIRST, **FILES).code == 0
     assert cli("materialize", "raw_data", "predictions", "--from", FIRST, "--to", THIRD).code == 0
     before = (tmp_path / f"data/predictions/{FIRST}/predictions.csv").read_bytes()
+    # then a plan says which version would score which day, and why one is left out
+    planned = cli("materialize", "predictions", "--from", FIRST, "--to", THIRD, "--as-of", "--dry-run").out
+    assert f"skipped: {FIRST}: no version was promoted that was trained on earlier days only" in planned
+    assert f"make: {DAYS[1]}, {THIRD}: by version 1 (--as-of)" in planned
     # when the days are scored by the models of then
     done = cli("materialize", "predictions", "--from", FIRST, "--to", THIRD, "--as-of", "--json")
     # then the first day is skipped, which is no failure, and keeps its file
@@ -168,6 +170,9 @@ def test_as_of_leaves_days_for_which_there_was_no_version(cli, tmp_path):
     assert sorted(one["partition"] for one in done.json["results"]) == DAYS[1:3]
     assert (tmp_path / f"data/predictions/{FIRST}/predictions.csv").read_bytes() == before
     assert cli("status", "--json").json["days"][FIRST]["predictions"]["state"] == "done"
+    # and people read how many days were made
+    said = cli("materialize", "predictions", "--from", FIRST, "--to", THIRD, "--as-of").out
+    assert f"predictions for {FIRST} … {THIRD}; 2 of 3 days were made" in said
     # and nothing to score at all is a failure of the command, not of the day
     done = cli("materialize", "predictions", "--partition", FIRST, "--as-of")
     assert done.code == 1
