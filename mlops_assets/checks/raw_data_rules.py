@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.checks.reference_day import path_in
+from mlops_assets.checks.reference_day import WEEK, path_in
 from mlops_assets.declared import setting
 from mlops_assets.steps.parameters import Parameters
 from mlops_assets.steps.raw_data import MISSING_SHARE, REPEATED_IDS
@@ -36,7 +36,7 @@ class CheckLimits:
     schema: bool = setting(True, "Fail a day whose columns are not those of the last good day.", name="check_schema")
     max_row_fall: float = setting(
         0.5,
-        "Fail a day that lacks more than this share of the last good day's rows; 0: off.",
+        "Fail a day that lacks more than this share of the rows of the smallest of the last seven good days; 0: off.",
         name="check_max_row_fall",
         ge=0,
         le=1,
@@ -90,19 +90,20 @@ def schema(raw: Manifest, name: str, good: Manifest | None, limits: CheckLimits)
 
 
 def row_count(raw: Manifest, name: str, good: Manifest | None, limits: CheckLimits) -> Finding:
-    """The rows are not suddenly few, as in a delivery that was cut off."""
+    """The rows are not suddenly few, as in a delivery that was cut off; ``good``: the good day with the fewest."""
     if not limits.max_row_fall:
         return _switched_off("MLOPS_CHECK_MAX_ROW_FALL")
     if good is None:
         return _NO_DAY_BEFORE
     now, then = raw.file(name).rows or 0, good.file(name).rows or 0
     problem = (
-        f"{path_in(raw, name)} has {now:,} rows, and {then:,} on {good.partition}, the last good day. Expected at least"
-        f" {1 - limits.max_row_fall:.0%} of them; is the file complete? {_accept(name)}, or raise"
-        " MLOPS_CHECK_MAX_ROW_FALL."
+        f"{path_in(raw, name)} has {now:,} rows, and {then:,} on {good.partition}, which has the fewest of the last"
+        f" good days (up to {WEEK}). Expected at least {1 - limits.max_row_fall:.0%} of them; is the file complete?"
+        f" {_accept(name)}, or raise MLOPS_CHECK_MAX_ROW_FALL."
     )
     is_bad = now < then * (1 - limits.max_row_fall)
-    return Finding(problem if is_bad else "", facts={"last good day": good.partition, "rows": now, "rows then": then})
+    facts = {"good day with the fewest rows": good.partition, "rows": now, "rows then": then}
+    return Finding(problem if is_bad else "", facts=facts)
 
 
 def missing_values(raw: Manifest, name: str, good: Manifest | None, limits: CheckLimits) -> Finding:

@@ -84,7 +84,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
         ),
         Check(
             "row_count",
-            "Not far fewer rows than on the last good day.",
+            "Not far fewer rows than on the smallest of the last seven good days.",
             raw_data_rules.row_count,
             _MADE_OF_RAW_DATA,
             with_fewest_rows=True,

@@ -65,7 +65,8 @@ def test_like_days_pass_and_the_first_has_no_measure(days):
         assert [one.check for one in found] == ["schema", "row_count", "missing_values", "unique_ids"]
         assert all(one.passed and not one.blocks for one in found), ds
     assert verdict(made, "schema", DS).message == "there is no earlier day to compare with"
-    assert verdict(made, "row_count", NEXT).facts["data.csv"] == {"last good day": DS, "rows": ROWS, "rows then": ROWS}
+    facts = {"good day with the fewest rows": DS, "rows": ROWS, "rows then": ROWS}
+    assert verdict(made, "row_count", NEXT).facts["data.csv"] == facts
     # and of a day that is not there nothing is said
     assert judge("raw_data", LATER, Records.of(made.store), made.settings.checks) == []
 
@@ -92,11 +93,21 @@ def test_a_day_of_few_rows_is_stopped(days):
     found = verdict(made, "row_count", NEXT)
     assert (found.passed, found.blocks) == (False, ("processed", "predictions"))
     assert found.message.startswith(
-        f"raw/{NEXT}/data.csv has 29 rows, and 60 on {DS}, the last good day. Expected at least 50%"
+        f"raw/{NEXT}/data.csv has 29 rows, and 60 on {DS}, which has the fewest of the last good days (up to 7)."
+        " Expected at least 50% of them"
     )
     assert "materialize processed or predictions of the day by hand" in found.message
     assert blocked(made, "processed", NEXT) == blocked(made, "predictions", NEXT) == {"row_count"}
     assert blocked(made, "processed", DS) == set()
+
+
+def test_the_measure_of_few_rows_is_named_as_what_it_is(days):
+    # given a good day of few rows, and one of many after it
+    made = days(mixed(ROWS), mixed(2 * ROWS, seed=1, first_id=ROWS), mixed(20, seed=2, first_id=3 * ROWS))
+    made.make("process")
+    made.make("process", ds=NEXT)
+    # when a day of few is refused, then the message names the day that it was compared with, which is not the last one
+    assert f"and 60 on {DS}, which has the fewest of the last good days" in verdict(made, "row_count", LATER).message
 
 
 def in_pieces(data: str) -> str:
