@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -14,12 +14,14 @@ from mlops_assets.checks.column_settings import unknown_columns
 from mlops_assets.checks.reference_day import Records
 from mlops_assets.cli.console import MISUSE, console, errors, fail, print_json, progress
 from mlops_assets.cli.spans import span
+from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.settings import Settings
 from mlops_assets.steps.catalog import ASSETS
 from mlops_assets.wiring.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from mlops_assets.cli.runs import RunOutcome
+    from mlops_assets.tracking.registry import Registry
 
 MAKING, _FAILED = "making", "failed"
 
@@ -58,7 +60,7 @@ def run_materialize(
     if not as_json and not {"raw_data", "processed"}.isdisjoint(chosen):
         for line in unknown_columns(settings.steps, Records.of(pipeline.store), days):
             errors.print(f"warning: {line}", style="yellow", markup=False, soft_wrap=True)
-    _report(outcome, chosen, days, as_json=as_json)
+    _report(outcome, chosen, days, pipeline.tracking.registry, as_json=as_json)
 
 
 def _run(
@@ -122,7 +124,9 @@ def _day(text: str | None) -> dt.date:
         raise fail(f"{text!r} is not a date. Expected YYYY-MM-DD.", MISUSE) from None
 
 
-def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, as_json: bool) -> None:
+def _report(
+    outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], registry: Registry, *, as_json: bool
+) -> None:
     if as_json:
         print_json(
             {
@@ -148,23 +152,26 @@ def _report(outcome: RunOutcome, assets: Sequence[str], days: Sequence[str], *, 
             known += f"; {len(outcome.results):,} of {total:,} days were made"
         console.print(f"[green]done[/] {', '.join(assets)}{span}{known} (Dagster run {outcome.run_id})")
     if not as_json:
-        for line in (*_about_models(outcome), *_about_skipped(outcome)):
+        for line in (*_about_models(outcome, registry), *_about_skipped(outcome)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     if not outcome.success:
         raise fail(f"{outcome.error or 'the run failed'}\n(Dagster run {outcome.run_id})", outcome.exit_code)
 
 
-def _about_models(outcome: RunOutcome) -> Iterator[str]:
+def _about_models(outcome: RunOutcome, registry: Registry) -> Iterator[str]:
     """What the gate decided, and which versions scored how many days."""
     for (asset, _), facts in outcome.results.items():
         if asset == "production_model" and "judged" in facts:
             what = "promoted" if facts["promoted"] else "not promoted"
             yield f"Version {facts['challenger_version']} was {what}: {facts['reason']}."
-    scored = [facts for (asset, _), facts in outcome.results.items() if asset == "predictions"]
-    for version, count in sorted(Counter(facts["model_version"] for facts in scored).items()):
+    scored = {ds: facts for (asset, ds), facts in outcome.results.items() if asset == "predictions"}
+    for version, count in sorted(Counter(facts["model_version"] for facts in scored.values()).items()):
         yield f"Version {version} scored {count} {'day' if count == 1 else 'days'}."
-    if seen := sum(facts["in_sample"] for facts in scored):
-        yield f"Days in the training window of the version that scored them: {seen} (in_sample; see --as-of)."
+    if seen := [ds for ds, facts in scored.items() if facts["in_sample"]]:
+        yield f"Days in the training window of the version that scored them: {len(seen)} (in_sample)."
+        with suppress(MlopsAssetsError):  # MLflow is away: it cannot be known
+            if helped := registry.as_of(seen):
+                yield f"An earlier version can score {span([*helped])}: materialize predictions … --as-of."
 
 
 def _about_skipped(outcome: RunOutcome) -> Iterator[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -59,13 +59,18 @@ def show_status(count: int, *, as_json: bool) -> None:
             states = DayStates(store, staleness, failures, settings.checks)
             known = states.known(settings.start_date, last)
             shown = {ds: states.of(ds) for ds in known[-count:]}
+        seen = [ds for ds, day in shown.items() if day["predictions"].in_sample]
+        helped: Collection[str] = ()
+        if seen and not (error or as_json):
+            with suppress(MlopsAssetsError):
+                helped = registry.as_of(seen)
     days = {ds: shown.get(ds, _NOTHING) for ds in every_day(min(shown), last)} if shown else {}
     if as_json:
         # A single early day is not followed by thousands of which there is nothing.
         newest = {ds: days[ds] for ds in sorted({*shown, *[*days][-count:]})}
         _print_json(settings, newest, len(known) - len(shown), serving, error)
     else:
-        _print(settings, days, len(known) - len(shown), serving, error)
+        _print(settings, days, len(known) - len(shown), serving, error, helped)
     if error:
         raise fail(error, EXIT_FAILED)
 
@@ -104,14 +109,21 @@ def _print_json(settings: Settings, days: Mapping[str, Day], earlier: int, servi
     print_json({**content, **({"error": error} if error else {})})
 
 
-def _print(settings: Settings, days: Mapping[str, Day], earlier: int, serving: Version | None, error: str) -> None:
+def _print(
+    settings: Settings,
+    days: Mapping[str, Day],
+    earlier: int,
+    serving: Version | None,
+    error: str,
+    helped: Collection[str],
+) -> None:
     root = build_store(settings).root
     if days:
         console.print(str(root), markup=False, soft_wrap=True)
         console.print(_table(days))
         if earlier:
             console.print(f"… and {earlier:,} earlier days; --days shows more")
-        _print_reasons(days)
+        _print_reasons(days, helped)
     else:
         console.print(f"Nothing is published under {root} yet. Try: mlops-assets demo", markup=False, soft_wrap=True)
     if not error:
@@ -138,15 +150,16 @@ def _add(table: Table, names: Sequence[str], states: Iterable[State]) -> None:
     table.add_row("\n".join(names), *(Text(*_MARKS[one.state]) for one in states))
 
 
-def _print_reasons(days: Mapping[str, Day]) -> None:
+def _print_reasons(days: Mapping[str, Day], helped: Collection[str]) -> None:
+    """Why days are stale or failed; ``helped``: those that an earlier version can score."""
     for (state, reason, assets), concerned in reasons(days).items():
         mark = Text.assemble((state if state != NEVER else "new", _MARKS[state][1]))
         console.print(mark, f"{', '.join(assets)} of {span(concerned)}: {reason}", soft_wrap=True, markup=False)
     seen = [ds for ds, day in days.items() if day["predictions"].in_sample]
     if seen:
+        hint = f"; an earlier one can score {span(helped)}: materialize predictions … --as-of" if helped else ""
         console.print(
-            f"in sample: predictions of {span(seen)} are by a version that was trained on the day (see materialize"
-            " --as-of)",
+            f"in sample: predictions of {span(seen)} are by a version that was trained on the day{hint}",
             markup=False,
             soft_wrap=True,
         )

@@ -180,3 +180,21 @@ def test_as_of_leaves_days_for_which_there_was_no_version(cli, tmp_path):
     assert cli("status", "--json").json["days"][FIRST]["predictions"]["state"] == "done"
     # and it is for predictions alone
     assert cli("materialize", "production_model", "predictions", "--partition", FIRST, "--as-of").code == 2
+
+
+@pytest.mark.slow
+def test_as_of_is_named_only_where_it_helps(cli, tmp_path):
+    # given a version that was trained on the first day, and scored it
+    for seed, ds in enumerate(DAYS[:2]):
+        deliver(tmp_path, ds, seed)
+    done = cli("materialize", "--partition", FIRST, **FILES)
+    # then it is said, without advice that leads nowhere
+    assert "window of the version that scored them: 1 (in_sample)" in done.out
+    assert f"in sample: predictions of {FIRST} are" in (status := cli("status").out)
+    assert "--as-of" not in done.out + status
+    # and where a later version scored a day that the first one has not seen, the way is shown
+    assert cli("materialize", *ASSETS[:-2], "--partition", DAYS[1]).code == 0
+    assert cli("models", "promote", "2", "--reason", "a test").code == 0
+    done = cli("materialize", "predictions", "--from", FIRST, "--to", DAYS[1], "--force")
+    assert f"An earlier version can score {DAYS[1]}: materialize predictions … --as-of" in done.out
+    assert f"an earlier one can score {DAYS[1]}: materialize predictions … --as-of" in cli("status").out
