@@ -76,8 +76,8 @@ def path_in(manifest: Manifest, name: str) -> str:
 
 
 def has_file(manifest: Manifest, name: str) -> bool:
-    """Whether a partition has a file; the target may come later than the data."""
-    return any(info.name == name for info in manifest.files)
+    """Whether a partition has a file that can be read; the target may come later than the data, or be broken."""
+    return any(info.name == name and not info.problem for info in manifest.files)
 
 
 def is_used(records: Records, raw: Manifest, name: str) -> bool:

@@ -258,6 +258,14 @@ def test_a_target_that_comes_later_is_no_failure(days):
     assert "target.csv has words in column 'target', which had numbers" in verdict(made, "schema", NEXT).message
 
 
+def test_a_broken_target_is_no_measure(days):
+    # given a first day whose target is empty, and a good one after it
+    data, target = mixed(ROWS)
+    made = days((data, ""), (data, target))
+    # then the good one passes: there is nothing that its target could be compared with
+    assert all(one.passed for one in judge("raw_data", NEXT, Records.of(made.store), made.settings.checks))
+
+
 def test_a_single_class_stops_training(days):
     made = days((mixed(ROWS)[0], with_labels(mixed(ROWS)[1], ["same", "same"])))
     made.make("process")
