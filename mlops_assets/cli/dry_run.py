@@ -13,7 +13,7 @@ from mlops_assets.checks.verdicts import blockers, stopped_by
 from mlops_assets.cli.console import console, print_json
 from mlops_assets.cli.spans import span
 from mlops_assets.runtime.staleness import Staleness
-from mlops_assets.steps.catalog import TRAINING_ASSETS, days_come_from
+from mlops_assets.steps.catalog import TRAINING_ASSETS, days_come_from, step_of_asset
 from mlops_assets.store.layout import DATA
 
 if TYPE_CHECKING:
@@ -97,9 +97,26 @@ class Plan:
         others = [one for one in days_come_from(asset) if one not in self._assets]
         if missing := [one for one in others if self._store.manifest(one, ds) is None]:
             return f"{missing[0]} of the day is missing"
+        if unusable := next(self._unusable(asset, ds), ""):
+            return unusable
         found = self._blockers(asset, ds)
         stopping = [one for one in found if len(self._days) > 1 or one.asset in self._assets]
         return stopped_by(stopping)
+
+    def _unusable(self, asset: str, ds: str) -> Iterator[str]:
+        """What is wrong with the files of raw data that the asset is made of."""
+        is_new = "raw_data" in self._assets and self._staleness.why_stale("raw_data", ds)
+        raw = None if is_new else self._store.manifest("raw_data", ds)
+        known = {info.name: info.problem for info in raw.files} if raw else {}
+        for file in step_of_asset(asset, "").inputs:
+            if file.asset != "raw_data":
+                continue
+            if raw:
+                is_there = file.name in known
+            else:  # as it is when it is registered; a broken one is found then
+                is_there = not self._delivered or (self._store.folder(file.asset, ds) / file.name).exists()
+            if problem := known.get(file.name) if is_there else f"{file.name} is missing":
+                yield problem
 
 
 def show_plan(

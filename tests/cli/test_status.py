@@ -135,6 +135,34 @@ def test_a_dry_run_says_what_would_be_made_and_why_and_writes_nothing(three_days
 
 
 @pytest.mark.slow
+def test_a_plan_knows_which_days_cannot_be_trained(cli, tmp_path):
+    # given two days without a target and one whose target is empty, all three never registered
+    for seed, ds in enumerate(DAYS[:4]):
+        deliver(tmp_path, ds, seed)
+    for ds in (BROKEN, THIRD):
+        (tmp_path / f"data/raw/{ds}/target.csv").unlink()
+    (tmp_path / f"data/raw/{FIRST}/target.csv").write_text("")
+    span = ("--from", FIRST, "--to", DAYS[3], "--dry-run")
+
+    # then a plan says what is missing of them, and that they are predicted
+    def plan(*assets):
+        done = cli("materialize", *assets, *span, "--json", **FILES)
+        return {(one["asset"], one["partition"]): (one["action"], one["reason"]) for one in done.json["plan"]}
+
+    found = plan()
+    assert found["processed", BROKEN] == found["processed", THIRD] == ("cannot be made", "target.csv is missing")
+    assert found["split", BROKEN] == ("cannot be made", "processed cannot be made")
+    assert found["processed", DAYS[3]] == found["predictions", BROKEN] == ("make", "it is missing")
+    # and when they are registered, also what is wrong with a target that is there
+    assert cli("materialize", "raw_data", *span[:-1]).code == 0
+    for found in (plan(), plan("processed", "predictions")):
+        assert found["processed", BROKEN] == found["processed", THIRD] == ("cannot be made", "target.csv is missing")
+        assert found["processed", FIRST][0] == "cannot be made"
+        assert "target.csv is empty" in found["processed", FIRST][1]
+        assert found["processed", DAYS[3]] == found["predictions", BROKEN] == ("make", "it is missing")
+
+
+@pytest.mark.slow
 def test_a_failed_day_is_named_once_and_later_runs_pass_on_why(three_days):
     # given a run over three days of which one is broken / then its failure is told once
     cli, done = three_days
