@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 FAILED, MISUSE, STOPPED = 1, 2, 130
 """Exit codes; 0 is done."""
 
-_FIRST_LINE_SECONDS, _LONGEST_PAUSE_SECONDS = 5.0, 30.0
+_FIRST_LINE_SECONDS, _LONGEST_PAUSE_SECONDS = 10.0, 30.0
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
