@@ -39,6 +39,8 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted."""
     for one in (signal.SIGINT, signal.SIGTERM):  # also where the shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a closed terminal, unless nohup said to go on
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     # Importing Dagster, MLflow and scikit-learn makes millions of objects that stay: looking for garbage among them
     # every 700 objects, as is the default, takes a fifth of a short command's time.
     gc.set_threshold(100_000, 20, 20)

@@ -79,8 +79,14 @@ from mlops_assets.cli.app import run
 from mlops_assets.cli.dev import prepare
 run(prepare)
 """
+_END_WITH_PARENT = """
+import signal, sys
+from mlops_assets.runtime.parent import end_with
+end_with(int(sys.argv.pop(1)), signal.SIGTERM)
+"""
+"""So that a killed command leaves nothing that holds the ports: at SIGTERM, both servers end their own children."""
 _DAGSTER_DEV = """
-import logging, sys
+import logging
 logging.getLogger("dagster").addFilter(lambda one: "will not be used to configure Dagster" not in one.getMessage())
 from dagster._cli import main
 main()
@@ -92,12 +98,13 @@ folder is that file (see :mod:`mlops_assets.cli.instance`)."""
 def _dagster(port: int) -> list[str]:
     where = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "mlops_assets.definitions"]
     # Below warnings, there are two lines for every tick of every sensor.
-    quiet = ["-W", "ignore:Function `dev_command` is superseded", "-c", _DAGSTER_DEV, "dev", "--log-level", "warning"]
+    ignored = ["-W", "ignore:Function `dev_command` is superseded"]
+    quiet = [*ignored, *_ends_with_us(_DAGSTER_DEV), "dev", "--log-level", "warning"]
     return [sys.executable, *quiet, "-h", _HOST, "-p", str(port), *where]
 
 
 _MLFLOW_SERVER = """
-import os, sys
+import os
 import mlflow.server
 def become(command, *, extra_env, **_):
     os.execvpe(command[0], command, {**os.environ, **extra_env})
@@ -117,8 +124,7 @@ def _mlflow(settings: Settings, port: int) -> list[str]:
     ]
     return [
         sys.executable,
-        "-c",
-        _MLFLOW_SERVER,
+        *_ends_with_us(_MLFLOW_SERVER),
         "server",
         "--host",
         _HOST,
@@ -128,6 +134,10 @@ def _mlflow(settings: Settings, port: int) -> list[str]:
         "1",
         *store,
     ]
+
+
+def _ends_with_us(code: str) -> list[str]:
+    return ["-c", _END_WITH_PARENT + code, str(os.getpid())]
 
 
 def _require_free(port: int) -> None:

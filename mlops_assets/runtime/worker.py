@@ -8,7 +8,6 @@ imported, and lie in memory, once.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -18,12 +17,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
+from mlops_assets.runtime.parent import end_with
 from mlops_assets.runtime.preload import preload
 from mlops_assets.runtime.runner import Runner
 from mlops_assets.steps.threads import limit_openmp_threads
 from mlops_assets.store.local import LocalStore
-
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,9 @@ class Reply(NamedTuple):
 def main() -> None:
     """Become one worker for each descriptor; serve until the other end is closed."""
     signal.signal(signal.SIGTERM, _interrupt)
-    _end_with(int(sys.argv[1]))
+    # Killed, so that a run that is started again meets no half of the old one. Where the system cannot do that, a
+    # worker ends with the partition that it works on, when it cannot send the result.
+    end_with(int(sys.argv[1]), signal.SIGKILL)
     connections = [Connection(int(descriptor)) for descriptor in sys.argv[2:]]
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         setup: Setup = connections[0].recv()
@@ -69,7 +69,7 @@ def _forked(connections: list[Connection]) -> Connection:
     process = os.getpid()
     for place, connection in enumerate(connections[1:], start=1):
         if os.fork() == 0:
-            _end_with(process)
+            end_with(process, signal.SIGKILL)
             for other in connections[:place] + connections[place + 1 :]:
                 other.close()
             return connection
@@ -91,17 +91,6 @@ def _serve(connection: Connection, runner: Runner) -> None:
 
 def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _end_with(parent: int) -> None:
-    """Be killed when the parent dies, so that a run that is started again meets no half of the old one.
-
-    Linux only; elsewhere a worker ends with the partition that it works on, when it cannot send the result.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the process that started this worker is gone")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,36 @@ def ask(url: str, **variables: object) -> dict:
     content = json.dumps(variables).encode() if variables else None
     with urllib.request.urlopen(urllib.request.Request(url, content, {"Content-Type": "application/json"})) as answer:
         return json.load(answer)
+
+
+def descendants(pid: int) -> set[int]:
+    try:
+        children = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:  # it has just ended
+        return set()
+    return {*children, *(one for child in children for one in descendants(child))}
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_served(dagster: int, mlflow: int) -> bool:
+    locations = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }"
+    try:
+        ask(f"http://127.0.0.1:{dagster}/graphql", query=locations)
+        ask(f"http://127.0.0.1:{mlflow}/ajax-api/3.0/mlflow/ui-telemetry")
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.slow
@@ -82,6 +115,38 @@ def test_both_uis_start_quietly_and_end_together(tmp_path):
     assert "superseded" not in said
     assert "DEBUG" not in said
     # and nothing listens any more
-    for port in (dagster, mlflow):
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert not listens(dagster)
+    assert not listens(mlflow)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is told of the death of a parent")
+@pytest.mark.parametrize("how", ["closed terminal", "SIGKILL"])
+def test_nothing_goes_on_without_the_command(tmp_path, how):
+    # given both UIs, started in a terminal
+    ports = free_port(), free_port()
+    command = ["-m", "mlops_assets.cli", "dev", "--port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve(sys.executable, [sys.executable, *command], {**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        wait_until(lambda: is_served(*ports))
+        started = descendants(pid)
+        assert len(started) > 2
+        # when the command ends in a way that it cannot prevent
+        if how == "SIGKILL":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            os.close(terminal)
+        # then it is gone with everything that it started
+        wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid)
+        wait_until(lambda: not any(Path(f"/proc/{one}").exists() for one in started))
+    finally:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGINT)
+            os.waitpid(pid, 0)
+        with suppress(OSError):
+            os.close(terminal)
+    # and nothing listens any more
+    assert not any(listens(port) for port in ports)
