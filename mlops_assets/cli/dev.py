@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 
 from mlops_assets.cli.console import console, fail
-from mlops_assets.cli.instance import dagster_home, open_instance
+from mlops_assets.cli.instance import dagster_home, open_instance, served_by_one
 from mlops_assets.settings import Settings
 from mlops_assets.wiring.assembly import build_tracking, ui_address_file
 
@@ -25,9 +25,15 @@ _SECONDS_TO_STOP = 10
 def serve(port: int, mlflow_port: int) -> None:
     """Start ``dagster dev``, and MLflow's server where MLflow's files are our own; stop both together."""
     settings = Settings()
+    home = dagster_home(settings)
+    with served_by_one(home):
+        _serve(settings, home, port, mlflow_port)
+
+
+def _serve(settings: Settings, home: Path, port: int, mlflow_port: int) -> None:
     for one in (port, mlflow_port) if settings.tracking.is_local else (port,):
         _require_free(one)
-    environment = {**os.environ, "DAGSTER_HOME": str(dagster_home(settings))}
+    environment = {**os.environ, "DAGSTER_HOME": str(home)}
     environment.setdefault("MLOPS_DAGSTER_URL", f"http://{_HOST}:{port}")
     commands, serves_mlflow = [_dagster(port)], settings.tracking.scheme == "sqlite"
     if serves_mlflow:

@@ -131,6 +131,32 @@ def _locked(home: Path) -> Iterator[None]:
 
 
 @contextmanager
+def served_by_one(home: Path) -> Iterator[None]:
+    """Keep others from serving the same folder meanwhile: two daemons would start each run twice.
+
+    Raises:
+        MlopsAssetsError: Another process does; it is named.
+    """
+    with _writable(home):
+        lock = (home / ".dev.lock").open("a+")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            pid = lock.read()
+            raise MlopsAssetsError(
+                f"Process {pid} serves this project already: mlops-assets dev, with its history in {home}. Use its UI,"
+                f" or stop it first: Ctrl-C in its terminal, or kill {pid}. Another project needs an MLOPS_HOME of its"
+                " own."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextmanager
 def _writable(home: Path) -> Iterator[None]:
     try:
         yield

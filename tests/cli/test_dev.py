@@ -17,6 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from mlops_assets.cli.instance import dagster_home, served_by_one
+from mlops_assets.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -150,3 +153,21 @@ def test_nothing_goes_on_without_the_command(tmp_path, how):
             os.close(terminal)
     # and nothing listens any more
     assert not any(listens(port) for port in ports)
+
+
+def test_a_second_one_on_the_same_home_is_refused(cli, tmp_path):
+    # given a project that is served
+    settings = Settings(_env_file=None, home=tmp_path / ".mlops")
+    home = dagster_home(settings)
+    with served_by_one(home):
+        # when it is served once more, at other ports
+        done = cli("dev", "--port", str(free_port()), "--mlflow-port", str(free_port()))
+    # then that is refused, and it is said who serves it and what to do
+    assert done.code == 1
+    assert f"Process {os.getpid()} serves this project already" in done.err
+    assert f"kill {os.getpid()}" in done.err
+    # and later, what is refused is only a port that is taken
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        done = cli("dev", "--port", str(taken))
+    assert f"Port {taken} of 127.0.0.1 is taken" in done.err
