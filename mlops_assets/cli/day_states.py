@@ -83,13 +83,18 @@ class DayStates:
         except MlopsAssetsError as error:
             return State(STALE, str(error))
         if manifest is None:
-            is_delivered = asset == "raw_data" and (self._store.folder(asset, ds) / DATA).exists()
-            return State(NEVER, "delivered, and not registered" if is_delivered else "")
+            waits = asset == "raw_data" and is_delivered(self._store, ds)
+            return State(NEVER, "delivered, and not registered" if waits else "")
         if asset == "production_model":  # which version served is a fact that does not become stale
             return State(DONE)
         facts = manifest.metadata
         reason = self._staleness.why_stale(asset, ds) or ""
         return State(STALE if reason else DONE, reason, facts.get("model_version"), bool(facts.get("in_sample")))
+
+
+def is_delivered(store: LocalStore, ds: str) -> bool:
+    """Whether raw data of a day lie there, registered or not."""
+    return (store.folder("raw_data", ds) / DATA).exists()
 
 
 def every_day(first: str, last: dt.date) -> Iterator[str]:

@@ -17,6 +17,7 @@ from rich.table import Table
 from mlops_assets.checks.column_settings import unknown_columns
 from mlops_assets.checks.reference_day import Records
 from mlops_assets.cli.console import FAILED, console, print_json
+from mlops_assets.cli.day_states import is_delivered
 from mlops_assets.cli.instance import dagster_home, instance_in
 from mlops_assets.errors import MlopsAssetsError
 from mlops_assets.settings import Settings, variable
@@ -136,10 +137,16 @@ def _tracking(settings: Settings) -> tuple[str, str]:
 def _raw_data(settings: Settings) -> tuple[str, str]:
     store = build_store(settings)
     days = store.partitions("raw_data")
-    if days:
-        if wrong := list(unknown_columns(settings.steps, Records.of(store), days)):
-            return BROKEN, " ".join(wrong)
-        return OK, f"{len(days)} days, {days[0]} … {days[-1]}"
+    if wrong := list(unknown_columns(settings.steps, Records.of(store), days)):
+        return BROKEN, " ".join(wrong)
+    found = [f"{len(days)} days, {days[0]} … {days[-1]}"] if days else []
+    if waiting := sorted(ds for ds in {*store.days("raw_data")} - {*days} if is_delivered(store, ds)):
+        todo = f"Try: mlops-assets materialize --from {waiting[0]} --to {waiting[-1]}"
+        if settings.steps.source != "files":
+            todo = f"To use them, set {variable('source')}=files."
+        found.append(f"delivered, not registered yet: {len(waiting)} days. {todo}")
+    if found:
+        return (OK if days else MISSING), "; ".join(found)
     if settings.steps.source == "files":
         return MISSING, f"no day yet. Put files at {settings.data_dir}/raw/YYYY-MM-DD/data.csv (and target.csv)."
     return MISSING, "no day yet. Try: mlops-assets demo"

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from projects import mixed
 
 from mlops_assets.cli.doctor import BROKEN, MISSING, OK, _data_dir
 from mlops_assets.settings import Settings
@@ -70,6 +71,27 @@ def test_a_misspelt_column_in_a_setting_is_noticed(cli, setting):
     assert state == BROKEN
     assert said in detail
     assert "session_minutes" in detail
+
+
+def test_days_that_were_delivered_and_not_registered_are_counted(cli, tmp_path):
+    # given two delivered days, and a folder without data
+    for ds in ("2026-01-01", "2026-01-03"):
+        place = tmp_path / "data/raw" / ds
+        place.mkdir(parents=True)
+        (place / "data.csv").write_text(mixed(100, seed=1)[0])
+    (tmp_path / "data/raw/2026-01-02").mkdir()
+    # when / then the doctor counts them and says how to register them, or that the settings pass over them
+    state, detail = findings(cli("doctor", "--json"))["raw_data"]
+    assert (state, "2 days. To use them, set MLOPS_SOURCE=files" in detail) == (MISSING, True)
+    files = {"MLOPS_SOURCE": "files", "MLOPS_ID_COLUMN": "id"}
+    state, detail = findings(cli("doctor", "--json", **files))["raw_data"]
+    command = "mlops-assets materialize --from 2026-01-01 --to 2026-01-03"
+    assert (state, detail) == (MISSING, f"delivered, not registered yet: 2 days. Try: {command}")
+    # and beside those that are registered
+    cli("materialize", "raw_data", "--partition", "2026-01-01")
+    state, detail = findings(cli("doctor", "--json"))["raw_data"]
+    assert state == OK
+    assert detail.startswith("1 days, 2026-01-01 … 2026-01-01; delivered, not registered yet: 1 days.")
 
 
 @pytest.mark.parametrize(
