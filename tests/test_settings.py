@@ -272,9 +272,22 @@ def test_an_env_file_that_is_not_text_is_refused(environment, content):
             read()
 
 
+@pytest.mark.parametrize(
+    "line", ["MLOPS_SEED", "export MLOPS_SEED", "MLOPS_SEED: 7", "=7", "MLOPS_SEED='7", "a secret"]
+)
+def test_a_line_of_the_env_file_that_sets_nothing_is_refused(environment, line):
+    # given a file with comments, blank lines, values without text and of several lines, and a line without a value
+    Path(".env").write_text(f"# ours\nA=\nexport B='1\n2' # two lines\n\n  \n{line}\nC=3\n")
+    # when it is read / then the line is named, and not shown
+    for read in (Settings, load_env_file):
+        with pytest.raises(SettingsError, match=r"\.env, line 7: expected NAME=VALUE") as caught:
+            read()
+        assert "secret" not in str(caught.value)
+
+
 def test_the_variables_of_the_env_file_become_those_of_the_process(environment, monkeypatch):
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    Path(".env").write_text("DAGSTER_HOME=/from/file\nMLFLOW_X=file\nNOTHING\n")
+    Path(".env").write_text("DAGSTER_HOME=/from/file\nMLFLOW_X=file\nNOTHING=\n")
     os.environ["MLFLOW_X"] = "environment"
     load_env_file()
     assert (os.environ["DAGSTER_HOME"], os.environ["MLFLOW_X"]) == ("/from/file", "environment")

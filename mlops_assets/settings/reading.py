@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,16 +58,25 @@ def read_env_file(path: Path) -> dict[str, str]:
     """The variables of a file, if there is one.
 
     Raises:
-        SettingsError: It cannot be read.
+        SettingsError: It cannot be read, or a line of it.
     """
     if not path.is_file():
         return {}
     from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     try:
-        values = dotenv_values(path, encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path.absolute()} cannot be read: {error}. Expected text, encoded as UTF-8.") from None
+    for one in parse_stream(StringIO(text)):
+        if one.error or (one.key is not None and one.value is None):
+            blank = one.original.string[: -len(one.original.string.lstrip())].count("\n")
+            raise SettingsError(  # without the line, which may hold a secret
+                f"{path.absolute()}, line {one.original.line + blank}: expected NAME=VALUE; if the value has quotes,"
+                " they must be closed. Correct the line, or begin it with # to leave it out."
+            )
+    values = dotenv_values(stream=StringIO(text))
     if broken := [name for name, value in values.items() if "\0" in f"{name}{value}"]:
         raise SettingsError(f"{path.absolute()}: {broken[0]!r} holds a NUL byte. Expected text.")
     return {name: value for name, value in values.items() if value is not None}
