@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 def show_versions(*, as_json: bool) -> None:
     """Print the versions, newest first: what the gate said of them, and what a person did."""
     settings = Settings()
-    registry = build_tracking(settings).registry
-    versions = sorted(registry.versions(), key=lambda one: -one.number)
-    by_hand = _by_hand(registry.history())
+    tracking = build_tracking(settings)
+    found = tracking.registry.versions() if tracking.has_store else []  # to ask would make one
+    versions = sorted(found, key=lambda one: -one.number)
+    by_hand = _by_hand(_history(tracking))
     if as_json:
         print_json(
             [
@@ -73,7 +74,7 @@ def _score(scores: Mapping[str, object]) -> str:
 
 def show_history(*, as_json: bool) -> None:
     """Print the promotions, oldest first."""
-    history = build_tracking(Settings()).registry.history()
+    history = _history(build_tracking(Settings()))
     if as_json:
         print_json([asdict(promotion) for promotion in history])
         return
@@ -84,6 +85,10 @@ def show_history(*, as_json: bool) -> None:
         console.print(f"    by {one.by}: {one.reason}", markup=False, soft_wrap=True)
     if not history:
         console.print("Nothing was promoted yet.")
+
+
+def _history(tracking: Tracking) -> list[Promotion]:
+    return tracking.registry.history() if tracking.has_store else []
 
 
 def promote(version: int, reason: str, *, as_json: bool) -> None:

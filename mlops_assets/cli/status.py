@@ -37,14 +37,18 @@ def show_status(count: int, *, as_json: bool) -> None:
     last = dt.datetime.now(ZoneInfo(settings.automation.timezone)).date() - dt.timedelta(days=1)
     with nullcontext() if as_json else console.status("asking Dagster and MLflow"):
         failures = _failures(settings)
-        registry = build_tracking(settings).registry
+        tracking = build_tracking(settings)
+        registry = tracking.registry
         serving: Version | None = None
         recipes: Mapping[str, Version] | None = None
         error = ""
         try:
             pinned = settings.tracking.model_version
-            serving = registry.production() if pinned is None else registry.version(pinned)
-            recipes = registry.recipes()
+            if pinned is None and not tracking.has_store:  # to ask would make one
+                recipes = {}
+            else:
+                serving = registry.production() if pinned is None else registry.version(pinned)
+                recipes = registry.recipes()
         except MlopsAssetsError as away:
             error = str(away)
 

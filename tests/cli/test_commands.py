@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 
 import dagster as dg
 import pytest
@@ -130,6 +131,17 @@ def test_files_that_dagster_cannot_use_are_named(cli, tmp_path, name, content, m
 def test_an_address_of_mlflows_ui_that_was_cut_off_is_not_used(cli, tmp_path, content):
     (tmp_path / ".mlops" / "mlflow_ui_url").write_bytes(content)
     assert cli("models", "list").code == 0
+
+
+@pytest.mark.parametrize("command", [("status",), ("models", "list"), ("models", "history")], ids=" ".join)
+def test_what_only_reads_makes_nothing_in_a_folder_without_a_project(cli, tmp_path, command):
+    # given a folder in which no command has run
+    shutil.rmtree(tmp_path / ".mlops")
+    # when it is asked what there is / then there is nothing, and still is
+    for arguments in (command, (*command, "--json")):
+        done = cli(*arguments)
+        assert (done.code, done.err) == (0, "")
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("arguments", [["--"], ["--help"]])
