@@ -54,7 +54,7 @@ def test_two_commands_at_once_on_a_fresh_home(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_command_ends_its_run_as_canceled(tmp_path, how):
     # given a command at work, with worker processes
     span = ("--from", "2026-01-01", "--to", "2026-03-31")
