@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _CONFIG = "dagster.yaml"
+_MODULE = "mlops_assets.definitions"
 _PLACES = ("storage", "local_artifact_storage", "compute_logs")
 _OLD_STORAGE = {"run_storage", "event_log_storage", "schedule_storage"}
 """What Dagster takes in place of ``storage``, never beside it."""
@@ -67,6 +68,20 @@ def _storage(home: Path) -> dict[str, Any]:
         "config": {"base_dir": str(home)},
     }
     return {"storage": {"custom": custom}}
+
+
+def code_location() -> str:
+    """What the UI calls the code location of the folder's pipeline; empty if that cannot be known."""
+    path = Path("workspace.yaml")
+    if not path.is_file():
+        return _MODULE  # as `dev` calls it then
+    try:
+        modules = [one["python_module"] for one in yaml.safe_load(path.read_text(encoding="utf-8"))["load_from"]]
+        named = [one if isinstance(one, dict) else {"module_name": one} for one in modules]
+        (name,) = [one.get("location_name", _MODULE) for one in named if one["module_name"] == _MODULE]
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):  # several, or none in a form that we know
+        return ""
+    return str(name)
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:

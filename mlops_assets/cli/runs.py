@@ -21,7 +21,8 @@ from mlops_assets.assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from mlops_assets.assets.resources import build_resources
 from mlops_assets.backends.process_id import process_tag
 from mlops_assets.cli.console import FAILED, STOPPED
-from mlops_assets.housekeeping.dagster_internals import was_interrupted
+from mlops_assets.cli.instance import code_location
+from mlops_assets.housekeeping.dagster_internals import runs_of_location, was_interrupted
 from mlops_assets.housekeeping.dead_runs import PROCESS_TAG
 from mlops_assets.steps.catalog import ASSETS, STEPS
 
@@ -209,22 +210,24 @@ def _executed(
     definitions = dg.Definitions(
         assets=[*pipeline.assets], resources=build_resources(parts), executor=dg.in_process_executor
     )
-    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-        run_config=_SILENT,
-        instance=instance,
-        asset_selection=[pipeline.names.asset_key(name) for name in assets],
-        partition_key=days[0] if len(days) == 1 else None,
-        tags={
-            **pipeline.names.tags,
-            PROCESS_TAG: process_tag(),
-            "dagster/max_retries": "0",  # only the command knows how to run again
-            **({RANGE_START_TAG: days[0], RANGE_END_TAG: days[-1]} if len(days) > 1 else {}),
-            **({FORCE_TAG: "true"} if force else {}),
-            **({AS_OF_TAG: "true"} if as_of else {}),
-        },
-        raise_on_error=False,
-        run_id=run_id,
-    )
+    tags = {
+        **pipeline.names.tags,
+        PROCESS_TAG: process_tag(),
+        "dagster/max_retries": "0",  # only the command knows how to run again
+        **({RANGE_START_TAG: days[0], RANGE_END_TAG: days[-1]} if len(days) > 1 else {}),
+        **({FORCE_TAG: "true"} if force else {}),
+        **({AS_OF_TAG: "true"} if as_of else {}),
+    }
+    with runs_of_location(instance, code_location()):
+        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            run_config=_SILENT,
+            instance=instance,
+            asset_selection=[pipeline.names.asset_key(name) for name in assets],
+            partition_key=days[0] if len(days) == 1 else None,
+            tags=tags,
+            raise_on_error=False,
+            run_id=run_id,
+        )
     messages = {
         str(event.step_key): failures.message_of_step(event)
         for event in result.all_node_events

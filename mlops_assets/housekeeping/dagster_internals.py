@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.scheduler.instigation import TickStatus
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.interrupts import pop_captured_interrupt
 from dagster._utils.schedules import cron_string_iterator, get_latest_completed_cron_tick, is_valid_cron_string
 
@@ -29,6 +39,7 @@ __all__ = [
     "is_valid_cron_string",
     "latest_cron_tick",
     "next_cron_tick",
+    "runs_of_location",
     "was_interrupted",
 ]
 
@@ -67,6 +78,26 @@ def add_metadata(context: dg.AssetExecutionContext, metadata: Mapping[str, Mappi
     for ds, one in metadata.items():
         found[AssetMetadataHandle(asset_key=context.asset_key, partition_key=ds)] = one
     step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=found)  # noqa: SLF001
+
+
+@contextmanager
+def runs_of_location(instance: dg.DagsterInstance, name: str) -> Iterator[None]:
+    """Runs that are created meanwhile belong to a code location: the UI's timeline shows no others.
+
+    ``execute_in_process`` cannot say so itself. Without a name they belong to none.
+    """
+    if not name:
+        yield
+        return
+    module = LoadableTargetOrigin(module_name="mlops_assets.definitions")
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(module, name)
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), IMPLICIT_ASSET_JOB_NAME)
+    create = instance.create_run_for_job
+    instance.create_run_for_job = partial(create, remote_job_origin=origin)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del instance.create_run_for_job  # that of the class again
 
 
 def was_interrupted() -> bool:

@@ -247,3 +247,22 @@ def test_the_demo_plan_trains_weekly_and_scores_every_day_after_the_first_model(
     assert [ds for batch in batches if "predictions" in batch.assets for ds in batch.days] == days[7:20]
     # and with less than a week there is still a day to score
     assert [batch.assets[-1] for batch in plan(days[:2])] == ["raw_data", "production_model", "predictions"]
+
+
+ONE = "load_from: [{python_module: {module_name: mlops_assets.definitions, location_name: churn}}]"
+TWO = f"{ONE[:-1]}, {{python_module: mlops_assets.definitions}}]"
+
+
+@pytest.mark.parametrize(
+    ("workspace", "location"), [("", "mlops_assets.definitions"), (ONE, "churn"), (TWO, None), ("[", None)]
+)
+def test_runs_of_a_command_stand_on_the_timeline_of_the_code_location(cli, tmp_path, workspace, location):
+    # given a project with or without a workspace
+    if workspace:
+        (tmp_path / "workspace.yaml").write_text(workspace)
+    # when
+    assert cli("materialize", "raw_data", "--partition", "2026-01-05").code == 0
+    # then the run belongs to the code location that the UI shows; where that is not known, to none
+    with dg.DagsterInstance.from_config(str(tmp_path / ".mlops" / "dagster")) as instance:
+        (run,) = instance.get_runs()
+    assert (run.remote_job_origin and run.remote_job_origin.location_name) == location
