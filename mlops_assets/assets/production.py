@@ -146,6 +146,11 @@ class Production:
         draft.write_text(json.dumps(asdict(champion)), encoding="utf-8")
         draft.replace(self._memory)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether a version served when the registry was asked last; MLflow is not needed to know it."""
+        return self._memory.is_file()
+
     def forget(self) -> None:
         """Nothing is in production: nothing serves while MLflow is away either."""
         self._memory.unlink(missing_ok=True)

@@ -108,6 +108,11 @@ def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:
 
     store, limits = build_store(settings), settings.checks
 
+    def has_model() -> bool:
+        # What was remembered is asked first: MLflow would stay in the code server's memory, 100 MB.
+        is_known = settings.tracking.model_version is not None or build_production(settings, tracking).remembers
+        return is_known or tracking.registry.production() is not None
+
     def objections() -> Objection:
         records = Records.of(store)
         return lambda asset, ds: " ".join(one.message for one in blockers(asset, ds, records, limits)) or None
@@ -123,7 +128,7 @@ def build_launcher(settings: Settings, tracking: Tracking) -> Launcher:
         settings.automation,
         due_days,
         build_names(settings),
-        has_model=lambda: settings.tracking.model_version is not None or tracking.registry.production() is not None,
+        has_model=has_model,
     )
 
 
