@@ -35,7 +35,7 @@ class Project:
         self._runner = Runner(self.store)
 
     def deliver(self, ds: str, data: str | bytes | None = None, target: str | bytes | None = None) -> None:
-        """What somebody else drops into the folder of a day."""
+        """Write the files of a day as a delivery does."""
         folder = self.store.folder("raw_data", ds)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in (("data.csv", data), ("target.csv", target)):

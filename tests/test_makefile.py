@@ -1,4 +1,4 @@
-"""What `make` does for somebody who just cloned the repository."""
+"""What `make` does in a fresh clone."""
 
 from __future__ import annotations
 

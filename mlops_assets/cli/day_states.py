@@ -28,7 +28,7 @@ class State:
 
     Attributes:
         state: One of the four.
-        reason: Why it is stale or failed; of a delivery that nobody registered, that it is there.
+        reason: Why it is stale or failed; of a delivery that is not registered, that it is there.
         model_version: Of predictions, which version made them.
         in_sample: Of predictions, whether that version was trained on the day.
     """
@@ -55,7 +55,7 @@ class DayStates:
             store: The data root.
             staleness: Of what is published there.
             failures: Asset -> day -> message, where the last attempt failed.
-            limits: What the checks allow: a day that one stops has failed, although nobody may have tried to go on.
+            limits: What the checks allow: a day that one stops has failed, even if no later step was tried.
         """
         self._store, self._staleness, self._failures = store, staleness, failures
         self._blockers = partial(blockers, records=Records.of(store), limits=limits)

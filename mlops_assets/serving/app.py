@@ -122,7 +122,7 @@ class ModelServer:
             why = f"The request took longer than {limit}. Send fewer rows at a time."
             raise HTTPException(status := 504, why) from error
         except ClientDisconnect:
-            return Response(status_code=(status := 499))  # nobody reads it
+            return Response(status_code=(status := 499))  # the client is gone
         else:
             status = 200
             return response

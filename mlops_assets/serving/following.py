@@ -51,7 +51,7 @@ class Following:
             seconds: Between two looks.
         """
         self.model: ServedModel | None = None
-        self.problem, self.failures = "nobody has looked yet", 0
+        self.problem, self.failures = "The registry has not been asked yet.", 0
         self._production, self._root, self._notify, self._seconds = production, root, notify, seconds
         self._cache = ModelCache()  # the version before is at hand for a rollback
         self._refresh_at = 0.0

@@ -137,7 +137,7 @@ class Manifest:
 
 
 def parsed_mapping(text: str | bytes) -> dict[str, Any]:
-    """The content of a JSON file that somebody else may have written.
+    """The content of a JSON file that another program may have written.
 
     Raises:
         ValueError: It is no JSON, no mapping, nested too deeply, or holds a number too large or a text of no Unicode.

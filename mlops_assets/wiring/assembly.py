@@ -64,7 +64,7 @@ def build_tracking(settings: Settings) -> Tracking:
         return Tracking(settings.tracking)
     try:
         return Tracking(replace(settings.tracking, ui_url=served.read_text(encoding="utf-8")))
-    except (OSError, ValueError):  # cut off, or somebody else's: links lead to the default
+    except (OSError, ValueError):  # incomplete, or another program's: links use the default address
         return Tracking(settings.tracking)
 
 

@@ -113,12 +113,14 @@ def test_a_bad_day_does_not_lose_the_others(run, instance, tmp_path, make_settin
     description = result.failure_data_for_node("predictions").user_failure_data.description
     assert description.startswith("1 of 3 days failed:\n2026-01-02 (raw_data): raw/2026-01-02/data.csv")
     assert description.count("2026-01-02 (") == 1
-    # and the step at which the day was lost shows it, too
+    # and the step at which the partition failed shows it, too
     key = dg.AssetKey("raw_data")
-    (lost,) = instance.fetch_observations(dg.AssetRecordsFilter(key, asset_partitions=["2026-01-02"]), limit=10).records
-    assert lost.event_log_entry.step_key == "raw_data"
+    (shown,) = instance.fetch_observations(
+        dg.AssetRecordsFilter(key, asset_partitions=["2026-01-02"]), limit=10
+    ).records
+    assert shown.event_log_entry.step_key == "raw_data"
     assert last_failures(instance, key) == {
-        "2026-01-02": lost.event_log_entry.asset_observation.metadata["error"].value
+        "2026-01-02": shown.event_log_entry.asset_observation.metadata["error"].value
     }
     assert "data.csv, line 3 (row 2)" in last_failures(instance, key)["2026-01-02"]
     # and when the day is fixed, only that day is made

@@ -161,7 +161,7 @@ def test_a_step_is_at_work_before_its_results_are_asked_for_and_ends_with_the_it
     def work(context):
         with closing(build_backend(settings)) as backend:
             observed = _Observed(backend, lambda *_: None)
-            # when nobody asks for results / then the step is at work
+            # when no result is read / then the step is at work
             with closing(observed.run(Request("generate", days, backend.params), context)):
                 wait_until(published)
             # and not any more when the iterator is closed

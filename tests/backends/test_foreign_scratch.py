@@ -19,7 +19,7 @@ PARAMS = Parameters(rows_per_day=50)
 
 @pytest.fixture
 def store(tmp_path):
-    """A data root with a day of raw data, and predictions that nobody may touch."""
+    """A data root with a day of raw data, and predictions that must not change."""
     store = LocalStore(tmp_path / "data")
     assert [one.error for one in Runner(store).run(Request("generate", (DAY,), PARAMS))] == [None]
     (store.root / "predictions" / DAY / "outputs").mkdir(parents=True)

@@ -73,7 +73,7 @@ def test_like_days_pass_and_the_first_has_no_measure(days):
 
 @pytest.mark.parametrize("facts", [{"missing_share": "x"}, {"missing_share": {"age": "x"}}, {"repeated_ids": [1]}])
 def test_a_day_whose_facts_are_of_other_types_is_no_measure_and_stops_no_other(days, facts):
-    # given three like days, of which somebody changed what the second one's manifest says
+    # given three equal days, and a manifest of the second one that another program changed
     made = days(mixed(ROWS), mixed(ROWS, seed=1, first_id=ROWS), mixed(ROWS, seed=2, first_id=2 * ROWS))
     manifest = made.store.require("raw_data", NEXT)
     path = made.store.folder("raw_data", NEXT) / manifest_name("raw_data")

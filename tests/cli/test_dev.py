@@ -123,7 +123,7 @@ def test_both_uis_start_quietly_and_end_together(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is told of the death of a parent")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux notifies a child when its parent dies")
 @pytest.mark.parametrize("how", ["closed terminal", "SIGKILL"])
 def test_nothing_goes_on_without_the_command(tmp_path, how):
     # given both UIs, started in a terminal

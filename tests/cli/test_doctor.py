@@ -37,7 +37,7 @@ def test_doctor_makes_nothing_in_a_new_folder(cli, tmp_path):
 
 
 def test_a_folder_of_the_data_root_that_cannot_be_written_is_named():
-    # given a data root with one folder of somebody else
+    # given a data root with one folder that another user owns
     with tempfile.TemporaryDirectory() as place:
         settings = Settings(_env_file=None, home=Path(place) / ".mlops", data_dir=Path(place) / "data")
         for folder in set(FOLDERS.values()):

@@ -1,4 +1,4 @@
-"""What people are told of days: `status`, `materialize --dry-run`, and what a run says at its end."""
+"""What commands print about days: `status`, `materialize --dry-run`, and the last message of a run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_status_marks_every_day_up_to_yesterday_and_says_why(three_days, tmp_pat
 
 @pytest.mark.slow
 def test_status_shows_what_is_stale_and_what_serves(three_days, tmp_path):
-    # given a redelivered day, a new delivery that nobody registered, and a pinned version
+    # given a redelivered day, a new delivery that is not registered, and a pinned version
     cli, _ = three_days
     deliver(tmp_path, FIRST, 7)
     deliver(tmp_path, DAYS[3], 8)
@@ -127,7 +127,7 @@ def test_a_dry_run_says_what_would_be_made_and_why_and_writes_nothing(three_days
     assert cli("materialize", "raw_data", "--partition", THIRD).code == 0
     said = cli("materialize", "predictions", "--from", FIRST, "--to", THIRD, "--dry-run").out
     assert f"cannot be made: {THIRD}: Stopped by check row_count of raw_data" in said
-    # and so does the status, although nobody tried to go on
+    # and so does the status, although no later step was tried
     states = cli("status", "--json").json["days"][THIRD]
     assert states["raw_data"]["state"] == "done"
     assert states["predictions"]["state"] == states["processed"]["state"] == "failed"
@@ -164,7 +164,7 @@ def test_a_plan_knows_which_days_cannot_be_trained(cli, tmp_path):
 
 @pytest.mark.slow
 def test_a_failed_day_is_named_once_and_later_runs_pass_on_why(three_days):
-    # given a run over three days of which one is broken / then its failure is told once
+    # given a run over three days of which one is broken / then its failure is printed once
     cli, done = three_days
     assert done.err.count(f"raw/{BROKEN}/data.csv") == 1
     # and what was made is, too

@@ -147,7 +147,7 @@ SPECIALS = st.sampled_from(SPECIAL).map(Special)
 
 @st.composite
 def faulty_days(draw: Any) -> dict[str, bytes | Special]:
-    """Name -> content of what somebody delivered for a day, in which something is wrong."""
+    """Name -> content of a delivered day with faults in it."""
     data, target = draw(days())
     fault = draw(st.sampled_from(["damage", "damage", "damage", "names", "rows", "form", "form", "missing", "special"]))
     at = draw(st.sampled_from(["data.csv", "data.csv", "target.csv"]))

@@ -75,7 +75,7 @@ def vouched_for(draw: Any, manifest: bytes, asset: str, name: str, content: byte
 
 @st.composite
 def plants(draw: Any, ready: Path, asset: str) -> dict[str, bytes | Special]:
-    """Path below the data root -> what somebody put there in place of what we had made of an asset."""
+    """Path below the data root -> the hostile content that replaces a published file of an asset."""
     folder = LocalStore(ready).folder(asset, "v1" if asset == "scores" else DS)
     manifest, name = manifest_name(asset), draw(st.sampled_from(FILES[asset]))
     original = (folder / manifest).read_bytes()

@@ -109,7 +109,7 @@ def test_the_doctor_looks_into_containers(command, tmp_path, built, ours):
     found = findings(1, MLOPS_IMAGES="train=mlops-assets/none:1", HOST_DATA_DIR=str(tmp_path / "elsewhere"))
     assert "make images" in found["images"]["detail"]
     assert "Set HOST_DATA_DIR" in found["data_root_in_containers"]["detail"]
-    # and an image of somebody else in the place of a step that it cannot replace, and a user that cannot write
+    # and a foreign image for a step that it cannot replace, and a user that cannot write
     foreign = built("FROM scratch", "LABEL any=thing")
     assert findings(MLOPS_IMAGES=f"process={foreign}")["images"]["state"] == "ok"
     found = findings(1, MLOPS_IMAGES=f"train={foreign}")

@@ -272,7 +272,7 @@ def test_the_command_ends_when_what_runs_is_answered(signal_sent, project, rows,
             head = "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
             client.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body[:1000])
             wait_for(lambda: metric(server, "mlops_serve_requests_running") == "1.0")
-            # when it is told to end, and a second one is refused
+            # when it gets the signal, and refuses new connections
             process.send_signal(signal_sent)
             wait_for(lambda: not reachable(server))
             client.sendall(body[1000:])

@@ -1,4 +1,4 @@
-"""Real input, from the files that somebody delivers to the table that is learned from."""
+"""Real input, from the delivered files to the table that a model is trained on."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def crashed_stores(folder: Path, over: str) -> list[LocalStore]:
 def test_a_crash_at_any_instant_leaves_the_old_or_the_new_partition(tmp_path):
     # given a publication over an old partition that was killed at its first, second, … instant
     stores = crashed_stores(tmp_path, "over-old")
-    # when somebody reads
+    # when another process reads
     seen = [words_of(store) for store in stores]
     # then it is wholly the old one up to some instant, and wholly the new one from there on
     assert len(seen) >= 10
@@ -53,7 +53,7 @@ def test_a_crash_at_any_instant_leaves_the_old_or_the_new_partition(tmp_path):
 def test_a_crash_of_a_first_publication_leaves_nothing_or_all(tmp_path):
     # given first publications that were killed
     stores = crashed_stores(tmp_path, "first")
-    # when somebody lists and reads
+    # when another process lists and reads
     for store in stores:
         listed = store.partitions(ASSET)
         # then a partition that is listed can be read, and one that is not is missing
@@ -137,7 +137,7 @@ def test_a_file_that_is_delivered_after_a_crash_is_not_overwritten(tmp_path):
         if name:
             publish(store, name)
         committed_only(store, "stale")
-        # when somebody delivers a file there, and a reader finds the unfinished publication
+        # when a user delivers a file there, and a reader finds the unfinished publication
         delivered = store.folder(ASSET, DS) / FILES[0]
         delivered.write_bytes(b"precious")
         store.manifest(ASSET, DS)
@@ -147,7 +147,7 @@ def test_a_file_that_is_delivered_after_a_crash_is_not_overwritten(tmp_path):
 
 
 def test_a_stale_staged_file_never_overwrites_a_delivered_one(tmp_path):
-    # given a generator that was killed before its commit, and a file that somebody delivered since
+    # given a generator that was killed before its commit, and a file that a user delivered since
     store = LocalStore(tmp_path)
     folder = store.folder("raw_data", DS)
     folder.mkdir(parents=True)

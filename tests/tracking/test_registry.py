@@ -62,7 +62,7 @@ def test_an_empty_registry_has_nothing(tracking):
         registry.promote(1, reason="?", by="me")
 
 
-def test_tags_that_somebody_edited_are_no_error(three, client):
+def test_tags_that_a_user_edited_are_no_error(three, client):
     for name in ("mlops.verdict", "mlops.libraries"):
         for value in ("not json", "[1]", '{"unknown": 1}'):
             client.set_model_version_tag("churn", "1", name, value)
