@@ -296,7 +296,7 @@ class _Materialization:
         if not files:
             return models, errors
         if files[0].asset == "production_model":
-            return self._serving(days)
+            return self._serving(days), errors
         for ds in days:
             try:
                 models[ds] = self._recorder.model_of(ds)
@@ -306,7 +306,7 @@ class _Materialization:
                 errors[ds] = str(error)
         return models, errors
 
-    def _serving(self, days: Sequence[str]) -> tuple[dict[str, ModelFile], dict[str, str]]:
+    def _serving(self, days: Sequence[str]) -> dict[str, ModelFile]:
         """The model that serves each day, with the note whether it was trained on that day."""
         production = self._parts.production
         if self._context.run.tags.get(AS_OF_TAG) == "true":
@@ -314,10 +314,9 @@ class _Materialization:
         else:
             models = dict.fromkeys(days, production.require(self._context.run.run_id).file)
         self.skipped |= dict.fromkeys([ds for ds in days if ds not in models], _NO_VERSION_THEN)
-        noted = {
+        return {
             ds: replace(model, facts={**model.facts, "in_sample": _has_seen(model, ds)}) for ds, model in models.items()
         }
-        return noted, {}
 
     def _request(self, days: Sequence[str]) -> Request:
         image = self._backend.recipe_image(self._step.name)

@@ -64,11 +64,10 @@ def _ended(context: dg.InitResourceContext, tracking: Tracking) -> Iterator[Call
     @cache
     def start() -> Any:
         stack.enter_context(fluent_state_restored())
-        tracking.experiment_id(tracking.config.runs_experiment)  # dagster-mlflow would report that it makes it
         with _quiet(), tracking.errors("start the run of the Dagster run"):
             from dagster_mlflow import mlflow_tracking
 
-            # Made here, with the place of their artifacts; that of the models first, so that people see it first.
+            # Made here, with the place of their artifacts: dagster-mlflow would make the second without, and report it.
             for experiment in (tracking.config.experiment, tracking.config.runs_experiment):
                 tracking.experiment_id(experiment)
             config: dict[str, Any] = {

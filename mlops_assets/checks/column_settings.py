@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from mlops_assets.checks.reference_day import Records
+from mlops_assets.errors import columns_hint
 
 if TYPE_CHECKING:
     from mlops_assets.steps.parameters import Parameters
     from mlops_assets.store.manifest import Manifest
 
 _DAYS_LOOKED_AT = 30
-_COLUMNS_NAMED = 30
 
 
 def unknown_columns(params: Parameters, records: Records, days: Iterable[str]) -> Iterator[str]:
@@ -32,13 +31,8 @@ def unknown_columns(params: Parameters, records: Records, days: Iterable[str]) -
     for setting, names in (("MLOPS_DROP_COLUMNS", params.drop_columns), ("MLOPS_TEXT_COLUMNS", params.text_columns)):
         for name in names:
             if name not in columns:
-                similar = difflib.get_close_matches(name, columns, n=1)
-                hint = f" Did you mean {similar[0]!r}?" if similar else ""
-                more = f" and {len(columns) - _COLUMNS_NAMED:,} more" if len(columns) > _COLUMNS_NAMED else ""
-                yield (
-                    f"{setting} names {name!r}, which no file of {_span(manifests)} has.{hint} The columns are"
-                    f" {', '.join([*columns][:_COLUMNS_NAMED])}{more}."
-                )
+                what = f"{setting} names {name!r}, which no file of {_span(manifests)} has."
+                yield f"{what} {columns_hint(name, columns)}"
 
 
 def _span(manifests: list[Manifest]) -> str:

@@ -102,7 +102,7 @@ def delete_outdated(
 
 
 def _is_of(run: dg.DagsterRun, names: Names, location: str | None) -> bool:
-    if run.remote_job_origin is None:  # executed by a command
+    if run.remote_job_origin is None:  # of a command that could not know its code location
         return PROCESS_TAG in run.tags and names.owns(run)
     return run.remote_job_origin.location_name == location
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.errors import DataError, SettingsError
+from mlops_assets.errors import DataError, SettingsError, columns_hint
 from mlops_assets.steps.declaration import Outcome
 from mlops_assets.store.layout import DATA, TARGET
 
@@ -76,12 +75,10 @@ def register(inputs: Mapping[str, Any], params: Parameters, ds: str) -> Outcome:
 def _refuse_missing_id(columns: list[str], params: Parameters, ds: str) -> None:
     """Refuse a misspelt id column: ids would become a feature, and row numbers stand beside the predictions."""
     if params.names_id_column and params.id_column not in columns:
-        similar = get_close_matches(params.id_column, columns, n=1)
-        hint = f" Did you mean {similar[0]!r}?" if similar else ""
         raise DataError(
-            f"raw/{ds}/{DATA} has no column {params.id_column!r}, which MLOPS_ID_COLUMN names.{hint} Its columns are"
-            f" {', '.join(columns)}. Correct the setting or the file; without the setting and a column"
-            f" {params.default_id_column!r}, rows are numbered."
+            f"raw/{ds}/{DATA} has no column {params.id_column!r}, which MLOPS_ID_COLUMN names."
+            f" {columns_hint(params.id_column, columns)} Correct the setting or the file; without the setting and a"
+            f" column {params.default_id_column!r}, rows are numbered."
         )
 
 
